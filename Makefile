@@ -1,0 +1,58 @@
+# Each target works alone, from a fresh clone: it sets up what it needs in .venv first.
+
+BIN := .venv/bin
+SOURCES := client services tests scripts benchmarks examples
+ARGS ?=
+
+.PHONY: help demo test check bench trace format lock diagrams clean env env-dev
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo     run the main example: a census of the standard library, parsed in containers'
+	@echo 'make test     run all tests            (ARGS="tests/unit -k codec" chooses some)'
+	@echo 'make check    format, lint, types, architecture rules, diagrams'
+	@echo 'make bench    measure, print a table, store build/bench.json    (ARGS="warm cold" chooses some)'
+	@echo 'make trace    where the time of one warm call goes, hop by hop'
+	@echo 'make format   format the code and mend what the linter can'
+	@echo 'make lock     write the lock files anew from pyproject.toml     (ARGS=--upgrade takes newer versions)'
+	@echo 'make diagrams draw the state diagrams of ARCHITECTURE.md anew'
+	@echo 'make clean    remove everything that the other targets made'
+
+env:
+	@scripts/setup runtime
+
+env-dev:
+	@scripts/setup dev
+
+demo: env
+	@$(BIN)/afield run examples/stdlib_census.py $(ARGS)
+
+test: env-dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: env-dev
+	$(BIN)/ruff format --check --quiet $(SOURCES)
+	$(BIN)/ruff check --quiet $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/python -m scripts.diagrams --check
+	$(BIN)/python -m pytest -q tests/unit/test_gates.py
+
+bench: env-dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+trace: env-dev
+	@$(BIN)/python -m benchmarks.trace_call $(ARGS)
+
+format: env-dev
+	$(BIN)/ruff check --fix --quiet $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+lock:
+	scripts/lock $(ARGS)
+
+diagrams: env-dev
+	$(BIN)/python -m scripts.diagrams
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What afield costs: `make bench` runs everything here, prints a table and stores `build/bench.json`."""

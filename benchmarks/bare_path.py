@@ -1,0 +1,55 @@
+"""The least that a durable call can cost: publish, store, pull, publish, store, republish, with nothing else around.
+
+The same streams as the real ones, the same two processes, no function, no container, no services.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from afield._bus.connection import Bus, BusAddress
+from afield._bus.msg import Msg
+from afield._wire.streams import RESULTS, StreamSpec, input_stream
+from afield_common.jetstream import JetStream
+
+CALLS = 1000
+WARM_UP = 100
+
+
+@asynccontextmanager
+async def streams(address: BusAddress) -> AsyncIterator[None]:
+    """Create the streams of the bare path for the block, configured as the real ones."""
+    async with Bus.open(address, name="bench-streams") as bus:
+        jet = JetStream(bus)
+        await jet.create_stream(
+            StreamSpec(name="BENCH_IN", subjects=("benchin.>",), config=input_stream(0).config)
+        )
+        config = {**RESULTS.config, "republish": {"src": "benchout.>", "dest": "benchres.>"}}
+        await jet.create_stream(StreamSpec(name="BENCH_OUT", subjects=("benchout.>",), config=config))
+        await jet.create_consumer("BENCH_IN", {"durable_name": "bench", "ack_policy": "explicit"})
+        try:
+            yield
+        finally:
+            for name in ("BENCH_IN", "BENCH_OUT"):
+                await jet.request(f"STREAM.DELETE.{name}")
+
+
+async def measure(address: BusAddress) -> list[float]:
+    """Return the seconds of each round trip; a wiretap process must be answering."""
+    times = []
+    async with Bus.open(address, name="bench-bare") as bus:
+        waiting: dict[str, asyncio.Future[None]] = {}
+
+        def arrived(msg: Msg) -> None:
+            waiting.pop(msg.subject.rpartition(".")[2]).set_result(None)
+
+        await bus.subscribe("benchres.>", arrived)
+        await bus.flush()
+        for number in range(WARM_UP + CALLS):
+            future = waiting[str(number)] = asyncio.get_running_loop().create_future()
+            began = time.perf_counter()
+            bus.publisher.start(f"benchin.{number}", b"x" * 200, msg_id=f"in-{number}")
+            await future
+            times.append(time.perf_counter() - began)
+    return times[WARM_UP:]

@@ -1,0 +1,53 @@
+"""The functions that the benchmarks call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import afield
+
+app = afield.App("benchmarks")
+
+COLD = 24
+"""How many functions there are for cold calls: each is called once, so each call needs a new container."""
+
+
+@app.function(max_containers=1)
+def noop(value: int = 0) -> int:
+    """Do nothing: what is measured is everything around it."""
+    return value
+
+
+@app.function()
+def spread(value: int) -> int:
+    """As `noop`, in as many containers as the platform likes."""
+    return value
+
+
+@app.function(max_containers=1)
+def echo(data: bytes) -> bytes:
+    """Send back what came."""
+    return data
+
+
+@app.function(max_containers=1)
+def moments() -> tuple[int, int]:
+    """When the function began and when it ended, on the clock that all processes of a host share (ns)."""
+    import time
+
+    began = time.monotonic_ns()
+    return began, time.monotonic_ns()
+
+
+def _cold(number: int) -> Callable[[], int]:
+    def cold() -> int:
+        return number
+
+    cold.__name__ = cold.__qualname__ = f"cold_{number}"
+    return cold
+
+
+cold: list[Any] = []
+for _number in range(COLD):
+    _function = _cold(_number)
+    globals()[_function.__name__] = app.function()(_function)
+    cold.append(globals()[_function.__name__])

@@ -1,0 +1,298 @@
+"""Blobs in a stream: object buckets in the layout that every NATS client and `nats obj` read.
+
+Faster than nats-py's object store (100 MB: 440 to 675 MB/s in, ~600 MB/s out, measured; nats-py 240 and 5): chunks are
+published in a pipeline, and read back in pages by direct get. No consumer is made, of which a server has few.
+"""
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+import anyio.to_thread
+
+from afield._bus.direct import get_last, get_next_batch
+from afield._bus.errors import ApiRefusedError, BlobCorruptError, BlobNotFoundError, BusError
+from afield._wire.ids import random_body
+from afield._wire.streams import BLOB_CHUNK
+
+if TYPE_CHECKING:
+    from afield._bus.connection import Bus
+
+log = logging.getLogger("afield.bus")
+
+Bytes = bytes | bytearray | memoryview
+
+PAGE_BYTES: Final = 16 * 2**20
+"""Bytes asked for at once; the server's limit for what waits for one client is 64 MB."""
+
+AHEAD: Final = 32
+"""Chunks (of BLOB_CHUNK bytes) under way in a put."""
+
+DIGEST_PREFIX: Final = "SHA-256="
+
+
+class _Info(NamedTuple):
+    """What the bucket says of a blob."""
+
+    nuid: str
+    size: int
+    chunks: int
+    digest: str
+
+
+class BlobStore:
+    """The object bucket `bucket` (stream `OBJ_<bucket>`), which must exist and allow direct gets.
+
+    Big transfers delay whatever else is on the same connection: give the store a bus of its own if that matters.
+    All methods raise NoRespondersError when the bucket does not exist, BusTimeoutError, PublishRefusedError when the
+    bucket is full.
+    """
+
+    def __init__(self, bus: "Bus", bucket: str) -> None:
+        self._bus = bus
+        self.bucket = bucket
+        self.stream = f"OBJ_{bucket}"
+
+    async def put(self, name: str, buffers: Sequence[Bytes]) -> bytes:
+        """Store the concatenation of `buffers` under `name`, in place of what was there. Returns the SHA-256 digest."""
+        before = await self._find(name)
+        nuid = random_body()
+        chunk_subject = f"$O.{self.bucket}.C.{nuid}"
+        try:
+            async with anyio.create_task_group() as tasks:
+                digest: list[bytes] = []
+                tasks.start_soon(_hash_in_thread, buffers, digest)
+                size, chunks = await self._send_chunks(chunk_subject, buffers)
+            info = self._describe(name, nuid, size, chunks, digest[0])
+            await self._bus.publisher.publish(
+                self._meta_subject(name), info, msg_id=f"{nuid}.meta", headers={"Nats-Rollup": "sub"}
+            )
+        except BaseException as error:
+            await self._clean_up(chunk_subject)
+            raise _only(error) from None
+        if before is not None:
+            await self._purge(f"$O.{self.bucket}.C.{before.nuid}")
+        return digest[0]
+
+    async def put_if_absent(self, name: str, data: Bytes) -> None:
+        """Store `data` under `name` unless there is something; for names that are digests."""
+        if not await self.exists(name):
+            await self.put(name, [data])
+
+    async def get(self, name: str) -> bytes:
+        """Return a blob. Raises BlobNotFoundError, BlobCorruptError."""
+        info = await self._require(name)
+        buffer = io.BytesIO()
+        check = hashlib.sha256()
+        async for page in self._pages(info):
+            for chunk in page:
+                buffer.write(chunk)
+            await _hash_page(check, page)
+        self._verify(name, info, buffer.tell(), check.digest())
+        return buffer.getvalue()
+
+    async def get_to_file(self, name: str, path: Path) -> None:
+        """Store a blob as the file `path`, which appears only when it is whole. Raises as `get`, OSError."""
+        info = await self._require(name)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        check = hashlib.sha256()
+        size = 0
+        try:
+            async with await anyio.open_file(part, "xb", opener=_private) as file:
+                async for page in self._pages(info):
+                    await file.writelines(page)
+                    await _hash_page(check, page)
+                    size += sum(map(len, page))
+            self._verify(name, info, size, check.digest())
+            await anyio.to_thread.run_sync(os.replace, part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    async def delete(self, name: str) -> None:
+        """Remove a blob for good, leaving no trace; one that is not there is fine."""
+        info = await self._find(name)
+        if info is not None:
+            await self._purge(self._meta_subject(name))
+            await self._purge(f"$O.{self.bucket}.C.{info.nuid}")
+
+    async def exists(self, name: str) -> bool:
+        """Tell whether there is a blob of this name."""
+        return await self._find(name) is not None
+
+    # -- inside ---------------------------------------------------------------------------------------
+
+    async def _clean_up(self, subject: str) -> None:
+        """Remove the chunks of a put that failed, if that can be done now; in TMP they would expire anyway."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            try:
+                await self._purge(subject)
+            except BusError as error:
+                log.warning("chunks of an unfinished blob are left in %s: %s", self.bucket, error)
+
+    def _meta_subject(self, name: str) -> str:
+        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+    async def _find(self, name: str) -> _Info | None:
+        stored = await get_last(self._bus, self.stream, self._meta_subject(name))
+        if stored is None:
+            return None
+        try:
+            info: dict[str, Any] = json.loads(stored.data)
+            if info.get("deleted"):
+                return None
+            return _Info(info["nuid"], info["size"], info["chunks"], info.get("digest", ""))
+        except (ValueError, KeyError) as error:
+            raise BlobCorruptError(
+                f"the description of blob {name} in {self.bucket} is broken: {error!r}"
+            ) from None
+
+    async def _require(self, name: str) -> _Info:
+        info = await self._find(name)
+        if info is None:
+            raise BlobNotFoundError(f"there is no blob {name} in {self.bucket} (any more)")
+        return info
+
+    def _describe(self, name: str, nuid: str, size: int, chunks: int, digest: bytes) -> bytes:
+        description = {
+            "name": name,
+            "options": {"max_chunk_size": BLOB_CHUNK},
+            "bucket": self.bucket,
+            "nuid": nuid,
+            "size": size,
+            "mtime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "chunks": chunks,
+            "digest": _digest_text(digest),
+        }
+        return json.dumps(description).encode()
+
+    async def _send_chunks(self, subject: str, buffers: Sequence[Bytes]) -> tuple[int, int]:
+        """Publish all chunks, in order, a bounded number at once. Returns size and number of chunks."""
+        publisher, nuid = self._bus.publisher, subject.rpartition(".")[2]
+        room = anyio.Semaphore(AHEAD)
+        failed: list[BaseException] = []
+
+        def on_ack(future: "asyncio.Future[Any]") -> None:
+            room.release()
+            if not future.cancelled() and future.exception() is not None:
+                failed.append(future.exception())  # type: ignore[arg-type]
+
+        size = number = 0
+        for number, chunk in enumerate(_chunks(buffers), 1):
+            await room.acquire()
+            if failed:
+                break
+            size += len(chunk)
+            future = publisher.start(subject, chunk, msg_id=f"{nuid}.{number}")
+            future.add_done_callback(on_ack)
+        for _ in range(AHEAD):
+            await room.acquire()
+        if failed:
+            raise failed[0]
+        return size, number
+
+    async def _pages(self, info: _Info) -> AsyncIterator[list[bytes]]:
+        """Give all chunks, page by page."""
+        start = 1
+        more = info.chunks > 0
+        while more:
+            messages, more = await get_next_batch(
+                self._bus,
+                self.stream,
+                f"$O.{self.bucket}.C.{info.nuid}",
+                start_seq=start,
+                batch=1000,
+                max_bytes=PAGE_BYTES,
+            )
+            if not messages:
+                return
+            start = messages[-1].seq + 1
+            yield [message.data for message in messages]
+
+    def _verify(self, name: str, info: _Info, size: int, digest: bytes) -> None:
+        if size != info.size or (info.digest and _digest_text(digest) != info.digest):
+            raise BlobCorruptError(
+                f"blob {name} in {self.bucket} has {size:,} bytes with digest {_digest_text(digest)}, "
+                f"expected {info.size:,} with {info.digest}"
+            )
+
+    async def _purge(self, subject: str) -> None:
+        reply = await self._bus.request(
+            f"$JS.API.STREAM.PURGE.{self.stream}", json.dumps({"filter": subject}).encode(), repeat=True
+        )
+        error = json.loads(reply.data).get("error")
+        if error:
+            raise ApiRefusedError(
+                f"a purge of {subject}", error.get("err_code", 0), error.get("description", "")
+            )
+
+
+def _chunks(buffers: Sequence[Bytes]) -> Iterator[Bytes]:
+    """Cut the concatenation of `buffers` into chunks of BLOB_CHUNK bytes, copying only where buffers meet."""
+    carry = bytearray()
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        while len(view):
+            take = BLOB_CHUNK - len(carry)
+            piece, view = view[:take], view[take:]
+            if carry or len(piece) < BLOB_CHUNK:
+                carry += piece
+                if len(carry) < BLOB_CHUNK:
+                    continue
+                yield bytes(carry)
+                carry.clear()
+            else:
+                yield piece
+    if carry:
+        yield bytes(carry)
+
+
+def _digest_text(digest: bytes) -> str:
+    return DIGEST_PREFIX + base64.urlsafe_b64encode(digest).decode()
+
+
+def _hash(buffers: Sequence[Bytes]) -> bytes:
+    check = hashlib.sha256()
+    for buffer in buffers:
+        check.update(buffer)
+    return check.digest()
+
+
+async def _hash_in_thread(buffers: Sequence[Bytes], into: list[bytes]) -> None:
+    """Hash while the chunks are sent (hashing lets go of the interpreter's lock)."""
+    if sum(map(len, buffers)) <= BLOB_CHUNK:
+        into.append(_hash(buffers))
+    else:
+        into.append(await anyio.to_thread.run_sync(_hash, buffers))
+
+
+async def _hash_page(check: Any, page: list[bytes]) -> None:
+    def work() -> None:
+        for chunk in page:
+            check.update(chunk)
+
+    if sum(map(len, page)) <= BLOB_CHUNK:
+        work()
+    else:
+        await anyio.to_thread.run_sync(work)
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one error in a group of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,311 @@
+"""Publishing to streams: pipelined, acknowledged, never hanging.
+
+nats-py's `publish_async` leaves a future for ever pending when the stream refuses the message or when the ack is lost
+with the connection. Here each message is sent again, with the same message id, until it is acknowledged, refused, or its
+deadline is over; the stream stores it once.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from afield._bus.errors import (
+    BusBufferFullError,
+    BusClosedError,
+    BusError,
+    NoRespondersError,
+    PublishRefusedError,
+    PublishTimeoutError,
+)
+from afield._bus.msg import check_subject, encode_headers, no_responders, ttl_header
+
+if TYPE_CHECKING:
+    from afield._bus.connection import Bus
+
+RESULT_EXISTS: Final = 10077
+"""The subject holds a message already, and the first one stays."""
+
+WRONG_REVISION: Final = 10071
+"""The expected last sequence of the subject is another (also WRONG_REVISION_CONST)."""
+
+WRONG_REVISION_CONST: Final = 10164
+
+TRANSIENT: Final = frozenset({10008, 10009})
+"""JetStream has no leader at the moment; worth another try."""
+
+WINDOW_BYTES: Final = 64 * 2**20
+"""Payload under way, in bytes, beyond which `publish` waits."""
+
+HARD_FACTOR: Final = 4
+"""`start`, which cannot wait, refuses beyond this multiple of the window."""
+
+SWEEP: Final = 1.0
+"""Seconds between looks for lost acks and passed deadlines, while anything is under way."""
+
+NO_STREAM_GRACE: Final = 5.0
+"""Seconds for which a subject may have no stream (a server starting up, an election) before the publish fails."""
+
+
+class PubAck(NamedTuple):
+    """A stream has the message. `duplicate`: it had it before, under the same message id, at this `seq`."""
+
+    seq: int
+    duplicate: bool
+
+
+def read_ack(subject: str, data: bytes) -> PubAck:
+    """Return the ack in `data`. Raises PublishRefusedError when it is a refusal, BusError when it is neither."""
+    try:
+        reply = json.loads(data)
+        error = reply.get("error")
+        if error is None:
+            return PubAck(reply["seq"], reply.get("duplicate", False))
+    except (ValueError, KeyError, AttributeError):
+        raise BusError(
+            f"expected a publish ack of a stream for {subject}, got {bytes(data[:100])!r}"
+        ) from None
+    raise PublishRefusedError(subject, error.get("err_code", 0), error.get("description", "no reason given"))
+
+
+class _Flight:
+    """One message under way."""
+
+    __slots__ = (
+        "attempts",
+        "deadline",
+        "epoch",
+        "frame",
+        "future",
+        "no_stream_since",
+        "owner",
+        "sent_at",
+        "size",
+        "subject",
+        "token",
+    )
+
+    def __init__(self, owner: "Publisher", subject: str, size: int, deadline: float) -> None:
+        self.owner = owner
+        self.subject = subject
+        self.size = size
+        self.deadline = deadline
+        self.future: asyncio.Future[PubAck] = owner.loop.create_future()
+        self.frame = b""
+        self.token = ""
+        self.epoch = -1
+        self.sent_at = 0.0
+        self.attempts = 0
+        self.no_stream_since = 0.0
+
+    def on_reply(self, raw_headers: bytes | None, data: bytes) -> None:
+        """Take the stream's answer (inline)."""
+        if no_responders(raw_headers, data):
+            self.owner.no_stream(self)
+            return
+        try:
+            ack = read_ack(self.subject, data)
+        except PublishRefusedError as error:
+            if error.err_code in TRANSIENT:
+                self.owner.no_stream(self)
+            else:
+                self.owner.finish(self, error)
+        except BusError as error:
+            self.owner.finish(self, error)
+        else:
+            self.owner.finish(self, ack)
+
+
+class Publisher:
+    """The publisher of a bus: `bus.publisher`.
+
+    At most `window` messages and WINDOW_BYTES are under way before `publish` waits. A message whose ack has not come
+    within `ack_timeout` seconds (doubled at each try, up to eightfold), or whose connection broke, is sent again until
+    `deadline` seconds after its start. The deadline must not exceed the streams' duplicate window.
+    """
+
+    def __init__(
+        self, bus: "Bus", *, window: int = 4096, ack_timeout: float = 5.0, deadline: float = 120.0
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._bus = bus
+        self._window = window
+        self._ack_timeout = ack_timeout
+        self._deadline = deadline
+        self._flights: dict[str, _Flight] = {}
+        self._bytes = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages wait for their ack."""
+        return len(self._flights)
+
+    def start(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> "asyncio.Future[PubAck]":
+        """Send a message and return the future of its ack, which always ends.
+
+        It ends in PubAck, PublishRefusedError, PublishTimeoutError, NoRespondersError (no stream takes the subject) or
+        BusClosedError. Cancelling it means that the message is not sent again. `ttl` is in seconds, rounded up to whole
+        ones; `deadline` in seconds from now. Raises at once: PayloadTooLargeError, ValueError for a bad subject or
+        header, BusBufferFullError when the window is exceeded four times (await `ready()` or use `publish`).
+        """
+        check_subject(subject)
+        fields = {"Nats-Msg-Id": msg_id} if msg_id else {}
+        if ttl is not None:
+            fields["Nats-TTL"] = ttl_header(ttl)
+        if headers:
+            fields.update(headers)
+        if self._closed:
+            raise BusClosedError("the bus is closed, nothing more can be published")
+        if len(self._flights) >= HARD_FACTOR * self._window or self._bytes >= HARD_FACTOR * WINDOW_BYTES:
+            raise BusBufferFullError(
+                f"{len(self._flights):,} messages ({self._bytes:,} bytes) wait for their acks, no more are taken"
+            )
+        now = self.loop.time()
+        flight = _Flight(
+            self, subject, len(payload), now + (self._deadline if deadline is None else deadline)
+        )
+        inbox = self._bus.inbox
+        token = flight.token = inbox.open(flight.on_reply)
+        try:
+            flight.frame = self._bus.frame(subject, inbox.prefix + token, encode_headers(fields), payload)
+        except ValueError:
+            inbox.close(token)
+            raise
+        self._flights[token] = flight
+        self._bytes += flight.size
+        if self._timer is None:
+            self._timer = self.loop.call_later(SWEEP, self._sweep)
+        if self._bus.connected:
+            self._send(flight, now)
+        return flight.future
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> PubAck:
+        """Wait for room in the window, send a message, and wait for its ack. See `start`."""
+        if self._full():
+            await self.ready()
+        return await self.start(subject, payload, msg_id=msg_id, headers=headers, ttl=ttl, deadline=deadline)
+
+    async def ready(self) -> None:
+        """Wait until the window has room."""
+        while self._full():
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake()  # the room that we were given goes to the next
+                raise
+
+    async def settle(self) -> None:
+        """Wait until everything that is under way now has ended, well or not."""
+        pending = [flight.future for flight in self._flights.values()]
+        if pending:
+            await asyncio.wait(pending)
+
+    # -- inside ---------------------------------------------------------------------------------------
+
+    def _full(self) -> bool:
+        return len(self._flights) >= self._window or self._bytes >= WINDOW_BYTES
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _send(self, flight: _Flight, now: float) -> None:
+        flight.epoch = self._bus.epoch
+        flight.sent_at = now
+        flight.attempts += 1
+        self._bus.write(flight.frame)
+
+    def finish(self, flight: _Flight, outcome: PubAck | BusError | None) -> None:
+        """End a flight; None means that its future was cancelled."""
+        if self._flights.pop(flight.token, None) is None:
+            return
+        self._bus.inbox.close(flight.token)
+        self._bytes -= flight.size
+        future = flight.future
+        if not future.done() and outcome is not None:
+            if isinstance(outcome, PubAck):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+        if self._waiters and not self._full():
+            self._wake()
+
+    def no_stream(self, flight: _Flight) -> None:
+        """No stream takes the message at the moment: try again soon, but not for ever."""
+        now = self.loop.time()
+        if not flight.no_stream_since:
+            flight.no_stream_since = now
+        if now - flight.no_stream_since >= NO_STREAM_GRACE:
+            self.finish(flight, NoRespondersError(f"no stream takes messages to {flight.subject}"))
+        else:
+            self.loop.call_later(0.1, self._again, flight)
+
+    def _again(self, flight: _Flight) -> None:
+        if flight.token in self._flights and self._bus.connected and not flight.future.done():
+            self._send(flight, self.loop.time())
+
+    def on_connect(self) -> None:
+        """Send again what was sent on an earlier connection."""
+        epoch, now = self._bus.epoch, self.loop.time()
+        for flight in list(self._flights.values()):
+            if flight.epoch != epoch and not flight.future.done():
+                self._send(flight, now)
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        connected = self._bus.connected
+        for flight in list(self._flights.values()):
+            if flight.future.done():
+                self.finish(flight, None)
+            elif now >= flight.deadline:
+                self.finish(flight, self._late(flight))
+            elif connected and now - flight.sent_at >= self._ack_timeout * min(2 ** (flight.attempts - 1), 8):
+                self._send(flight, now)
+        self._timer = self.loop.call_later(SWEEP, self._sweep) if self._flights else None
+
+    def _late(self, flight: _Flight) -> PublishTimeoutError:
+        state = "" if self._bus.connected else ", the connection to NATS is down"
+        return PublishTimeoutError(
+            f"no stream acknowledged a message to {flight.subject} by its deadline "
+            f"({flight.attempts} attempts{state}): whether it is stored is not known"
+        )
+
+    def close(self) -> None:
+        """Fail everything that is still under way."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for flight in list(self._flights.values()):
+            self.finish(
+                flight, BusClosedError(f"the bus closed before the ack of a message to {flight.subject}")
+            )
+        while self._waiters:
+            self._wake()

@@ -1,0 +1,110 @@
+"""What a process does right after its fork, to be a container and nothing of the template any more."""
+
+import fcntl
+import gc
+import io
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from afield._guest import processes
+from afield._guest.link import Link
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from afield._guest.template import Newborn
+
+_HIGH: Final = 900
+"""Lowest number of the link's descriptor: user code that closes or reuses small numbers does not meet it."""
+
+_OOM_SCORE: Final = 500
+"""When the host runs out of memory, the kernel should take a container before any part of the platform."""
+
+
+def isolate(newborn: "Newborn") -> Link:
+    """Make this forked process a container and return its link to the worker."""
+    os.setsid()
+    processes.die_with(newborn.parent)
+    processes.become_subreaper()
+    processes.set_name(f"afield {newborn.fork.container_id[-8:]}")
+    for signum in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_OOM_SCORE))
+    link = _arrange_descriptors(*newborn.descriptors)
+    _open_streams()
+    set_environment(newborn.fork.env)
+    _reseed()
+    gc.enable()
+    return link
+
+
+def set_environment(env: Mapping[str, str]) -> None:
+    """Add to this process's environment, with what the interpreter reads only at its start."""
+    os.environ.update(env)
+    if "TZ" in env:
+        time.tzset()
+    for folder in reversed(env.get("PYTHONPATH", "").split(os.pathsep)):
+        if folder and folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
+def _arrange_descriptors(link: int, stdout: int, stderr: int) -> Link:
+    """Put the descriptors where they belong, and close all others."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = fcntl.fcntl(link, fcntl.F_DUPFD_CLOEXEC, min(_HIGH, soft // 2))
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(source, target)
+    _close_others(keep=(0, 1, 2, high))
+    return Link(socket.socket(fileno=high))
+
+
+def _close_others(keep: Collection[int]) -> None:
+    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if fd in keep:
+            continue
+        try:
+            os.close(fd)
+        except OSError:
+            pass  # the descriptor with which the folder was listed
+
+
+class _Unbuffered(io.FileIO):
+    """Descriptor 1 or 2. A write is whole: a signal in the middle of one loses nothing."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        size = super().write(data)
+        view = memoryview(data).cast("B")
+        while size < len(view):
+            size += super().write(view[size:])
+        return size
+
+
+def _open_streams() -> None:
+    """Replace sys.stdin, stdout and stderr, unbuffered: output is live without a newline, and survives a crash."""
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _text(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text(2)  # type: ignore[misc]
+
+
+def _text(fd: int) -> io.TextIOWrapper:
+    raw: Any = _Unbuffered(fd, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+def _reseed() -> None:
+    """Give this container random numbers of its own; its siblings were forked from the same state."""
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed()

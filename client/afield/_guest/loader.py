@@ -1,0 +1,102 @@
+"""Finds the function that a container is for: imports the user's module, or unpickles the function."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from afield import serialization
+from afield._wire.functions import CodeRef, FunctionSpec
+from afield._wire.guest import Start
+from afield.exception import ExecutionError
+
+
+class Loaded(NamedTuple):
+    """A function, ready to be called."""
+
+    raw: Callable[..., Any]
+    is_generator: bool
+    is_async: bool
+    app: Any
+    """The App that it belongs to; None if that cannot be told."""
+
+
+def load(start: Start) -> Loaded:
+    """Return the function that `start` names, with its app bound to the platform's records.
+
+    The home folder comes first on sys.path. The module is imported under its own name, and `__main__` means it from
+    then on, so `if __name__ == "__main__"` blocks do not run and pickles of `__main__.X` find X.
+    Raises ExecutionError when there is no such function, and what user code raises while it is imported.
+    """
+    spec = start.function.spec
+    os.chdir(start.home)
+    # SER and tracebacks compare file names with the folder, so it must be one string everywhere.
+    sys.path.insert(0, start.home)
+    sys.argv = [os.path.join(start.home, spec.code.entry) if spec.code.entry else start.home]
+    if start.serialized_path:
+        with open(start.serialized_path, "rb") as file:
+            found, module = serialization.loads(file.read()), None
+    else:
+        module = _import_main(spec.code)
+        found = _look_up(module, spec.code)
+    raw, app = _unwrap(found, module, spec)
+    if not callable(raw):
+        raise ExecutionError(f"expected a function as {_name(spec.code)}, got {raw!r}")
+    if app is not None:
+        app._bind_remote(app_id=start.function.app_id, ws=start.function.ws)
+    return Loaded(raw, _is_generator(raw, spec), _is_async(raw, spec), app)
+
+
+def _import_main(code: CodeRef) -> ModuleType:
+    # The template ran as `__main__`; user code must not find that under this name.
+    sys.modules["__main__"] = ModuleType("__main__")
+    importlib.invalidate_caches()
+    module = importlib.import_module(code.module)
+    sys.modules["__main__"] = module
+    return module
+
+
+def _look_up(module: ModuleType, code: CodeRef) -> Any:
+    if "<locals>" in code.qualname:
+        raise ExecutionError(
+            f"{_name(code)} is defined inside another function, where a container cannot find it. "
+            "Define it at the top of the module, or pass serialized=True."
+        )
+    found: Any = module
+    for part in code.qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ExecutionError(
+                f"{module.__file__} defines no {code.qualname!r} when it is imported in a container. Is it defined "
+                "only under `if __name__ == '__main__':`, only on some machines, or renamed?"
+            ) from None
+    return found
+
+
+def _unwrap(found: Any, module: ModuleType | None, spec: FunctionSpec) -> tuple[Any, Any]:
+    """Return the user's own function and its app, whatever stands at the name: a Function, or a plain callable."""
+    if hasattr(found, "raw_f"):
+        return found.raw_f, found.app
+    # Another decorator was put on top of the Function; the app still knows what to run.
+    for value in list(vars(module).values()) if module else ():
+        functions = getattr(value, "registered_functions", None)
+        function = functions.get(spec.name) if isinstance(functions, dict) else None
+        if function is not None and getattr(function.raw_f, "__qualname__", "") == spec.code.qualname:
+            return function.raw_f, value
+    return found, None
+
+
+def _is_generator(raw: Any, spec: FunctionSpec) -> bool:
+    return spec.is_generator or inspect.isgeneratorfunction(raw) or inspect.isasyncgenfunction(raw)
+
+
+def _is_async(raw: Any, spec: FunctionSpec) -> bool:
+    return spec.is_async or inspect.iscoroutinefunction(raw) or inspect.isasyncgenfunction(raw)
+
+
+def _name(code: CodeRef) -> str:
+    return f"{code.module}.{code.qualname}"

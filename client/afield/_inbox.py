@@ -1,0 +1,176 @@
+"""Where results arrive: one subscription for the session, a table of who waits, and the search for what is missing.
+
+Results come as republished messages, which are lost while the connection is down. So all that is awaited is read back
+from the stream after a reconnect, and what has been awaited for long is looked for now and then, too.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import anyio
+
+from afield._bus.connection import Bus
+from afield._bus.direct import get_last
+from afield._bus.errors import BusError
+from afield._wire import subjects
+from afield._wire.api import CALL_GET, CallRef
+from afield._wire.codec import WireError, decode
+from afield._wire.messages import GeneratorChunk, InputResult, ResultPack
+from afield.exception import InternalFailure
+
+logger = logging.getLogger("afield")
+
+FIRST_SWEEP_S: Final = 5.0
+"""Age from which a missing result is looked for; each further look waits half as long again, up to LAST_SWEEP_S."""
+LAST_SWEEP_S: Final = 60.0
+GONE_AGE_S: Final = 30.0
+"""Age from which the platform is asked whether it still knows the call."""
+_AT_ONCE: Final = 32
+
+
+class Sink(Protocol):
+    """A call that waits for results. Its methods are called on the client's loop, and must not raise."""
+
+    call_id: str
+    since: float
+    """Monotonic seconds since which it waits."""
+    sweep_at: float
+    missed: int
+    """Looks in a row at which the platform knew nothing of the call."""
+
+    def on_results(self, results: Sequence[InputResult]) -> None:
+        """Results of some inputs were stored."""
+
+    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:
+        """The `number`-th chunk of a generator was stored."""
+
+    def missing(self, before: float) -> list[str]:
+        """Return the last tokens of the subjects where results missing since before `before` may be."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """No result will come."""
+
+
+class Inbox:
+    """The calls of one client that wait for results."""
+
+    def __init__(self, bus: Bus, ws: str) -> None:
+        self._bus = bus
+        self._ws = ws
+        self._sinks: dict[str, Sink] = {}
+        self._changed = asyncio.Event()
+        self._reread = False
+
+    def __len__(self) -> int:
+        return len(self._sinks)
+
+    def add(self, sink: Sink) -> None:
+        """Wait for the results of `sink.call_id`."""
+        if not self._sinks:
+            self._changed.set()
+        sink.sweep_at = sink.since + FIRST_SWEEP_S
+        self._sinks[sink.call_id] = sink
+
+    def remove(self, sink: Sink) -> None:
+        """Wait no more; harmless when it did not."""
+        if self._sinks.get(sink.call_id) is sink:
+            del self._sinks[sink.call_id]
+
+    def fail_all(self, error: Exception) -> None:
+        """No results will come, for anybody."""
+        for sink in list(self._sinks.values()):
+            sink.fail(error)
+
+    def on_message(self, subject: str, _reply: str, _headers: bytes | None, data: bytes) -> None:
+        """Take a stored result from the subscription."""
+        parts = subject.split(".")
+        sink = self._sinks.get(parts[4]) if len(parts) == 6 else None
+        if sink is not None:
+            _deliver(sink, parts[5], data)
+
+    def on_reconnect(self) -> None:
+        """Messages may have been missed: look for everything."""
+        self._reread = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look for missing results, for ever."""
+        while True:
+            with anyio.move_on_after(1.0 if self._sinks else None):
+                await self._changed.wait()
+            self._changed.clear()
+            now = time.monotonic()
+            everything, self._reread = self._reread, False
+            for sink in list(self._sinks.values()):
+                if everything or sink.sweep_at <= now:
+                    await self._look(sink, now, everything=everything)
+
+    async def _look(self, sink: Sink, now: float, *, everything: bool) -> None:
+        age = now - sink.since
+        sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
+        try:
+            found = await self.read(sink, before=now if everything else now - FIRST_SWEEP_S)
+            if not found and age >= GONE_AGE_S and self._sinks.get(sink.call_id) is sink:
+                await self._ask_whether_known(sink)
+        except (BusError, TimeoutError) as error:
+            # The next look comes by itself; a reconnect asks for one at once.
+            logger.debug("could not look for results of %s: %s", sink.call_id, error)
+
+    async def read(self, sink: Sink, *, before: float) -> bool:
+        """Read missing results from the stream; tell whether there were any."""
+        found = False
+        tokens = sink.missing(before)
+        for start in range(0, len(tokens), _AT_ONCE):
+            async with anyio.create_task_group() as group:
+                results = [_Slot(token) for token in tokens[start : start + _AT_ONCE]]
+                for slot in results:
+                    group.start_soon(self._read_one, sink.call_id, slot)
+            for slot in results:
+                if slot.data is not None and self._sinks.get(sink.call_id) is sink:
+                    found = True
+                    _deliver(sink, slot.token, slot.data)
+        return found
+
+    async def _read_one(self, call_id: str, slot: "_Slot") -> None:
+        stored = await get_last(self._bus, subjects.RESULTS_STREAM, subjects.result(self._ws, call_id, slot.token))
+        if stored is not None:
+            slot.data = stored.data
+
+    async def _ask_whether_known(self, sink: Sink) -> None:
+        state = await self._bus.call(CALL_GET, CallRef(ws=self._ws, call_id=sink.call_id))
+        if state.pending or set(state.finished) & set(sink.missing(time.monotonic())):
+            sink.missed = 0
+            return
+        # A retry is published before the old input goes, so a call that has neither is gone; asked twice, to be sure.
+        sink.missed += 1
+        if sink.missed >= 2:
+            sink.fail(
+                InternalFailure(
+                    f"the platform knows nothing of call {sink.call_id} any more: its app was stopped, "
+                    f"or its inputs were purged"
+                )
+            )
+
+
+class _Slot:
+    """One place to look at, and what was found there."""
+
+    __slots__ = ("data", "token")
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.data: bytes | None = None
+
+
+def _deliver(sink: Sink, token: str, data: bytes) -> None:
+    try:
+        if token.startswith("g"):
+            sink.on_chunk(int(token[1:]), decode(GeneratorChunk, data))
+        else:
+            sink.on_results(decode(ResultPack, data).results)
+    except (WireError, ValueError) as error:
+        sink.fail(InternalFailure(f"a stored result of call {sink.call_id} cannot be read: {error}"))

@@ -1,0 +1,306 @@
+"""One connection to a platform: requests to its services, calls of functions and their results.
+
+A Client belongs to the event loop that it was opened on. Which client a call uses is `_uplink.py`'s business.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.abc
+
+from afield._bus.connection import Bus, BusAddress
+from afield._bus.errors import BusError, PublishRefusedError
+from afield._bus.publisher import RESULT_EXISTS, PubAck
+from afield._bus_errors import as_user_errors, user_error
+from afield._inbox import Inbox, Sink
+from afield._outcome import CallOutcome, outcome_of
+from afield._payloads import Payloads
+from afield._single import SingleCall
+from afield._wakes import Wakes
+from afield._wire import subjects
+from afield._wire.api import CALL_CANCEL, CALL_FORGET, CallRef, Endpoint
+from afield._wire.codec import encode
+from afield._wire.functions import FunctionRecord, FunctionSpec
+from afield._wire.ids import new_session
+from afield._wire.messages import BlobRef, CallKind, InputPack, InputResult, Wake
+from afield._wire.subjects import Lane
+from afield.embedded import PlatformAddress
+from afield.exception import ClientClosed
+from afield.mapping import Pace, PackOut
+from afield.serialization import Serialized
+
+logger = logging.getLogger("afield")
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+CLOSE_S: Final = 2.0
+"""Seconds that closing waits for clean-ups under way (cancellations, blobs to remove)."""
+
+
+class Client:
+    """See the module. Made by `Client.open`; all methods belong to the loop it was opened on."""
+
+    def __init__(self, address: PlatformAddress, ws: str, bus: Bus, tasks: anyio.abc.TaskGroup) -> None:
+        self.address = address
+        self.ws = ws
+        self.session = new_session()
+        self.bus = bus
+        self.payloads = Payloads(address, bus)
+        self.inbox = Inbox(bus, ws)
+        self.paces: dict[str, Pace] = {}
+        """What earlier maps learnt of each function."""
+        self._tasks = tasks
+        self._number = 0
+        self._wakes = Wakes()
+        self._wake_timer: asyncio.TimerHandle | None = None
+        self._outstanding: dict[str, int] = {}
+        self._background = 0
+        self._idle = asyncio.Event()
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, address: PlatformAddress, ws: str) -> AsyncIterator["Client"]:
+        """Connect; the connection heals itself until the block ends.
+
+        Raises ConnectionError (ours) when the platform cannot be reached, AuthError when it refuses the token.
+        """
+        user, _, secret = address.token.partition(":")
+        where = BusAddress(address.server, user, secret)
+        with as_user_errors():
+            async with Bus.open(where, name="afield-client") as bus, anyio.create_task_group() as tasks:
+                client = cls(address, ws, bus, tasks)
+                bus.open_subscription(
+                    subjects.stored_results_of_session(ws, client.session), client.inbox.on_message
+                )
+                bus.on_reconnect(client.inbox.on_reconnect)
+                tasks.start_soon(client.inbox.run)
+                try:
+                    yield client
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await client._close()
+                    tasks.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        self._closed = True
+        self.inbox.fail_all(ClientClosed("the connection to the platform was closed while the call ran"))
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+        with anyio.move_on_after(CLOSE_S):
+            while self._background:
+                self._idle.clear()
+                await self._idle.wait()
+
+    # -- requests --
+
+    async def request(self, endpoint: Endpoint[Q, A], request: Q, *, timeout: float = 30.0) -> A:
+        """Ask a service. Raises the user's error that fits its answer, ConnectionError when it does not answer."""
+        with as_user_errors():
+            return await self.bus.call(endpoint, request, timeout=timeout)
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run an asynchronous function beside everything else, until it ends or the client closes."""
+        self._tasks.start_soon(function, *args)
+
+    def later(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a clean-up in the background. Its failure is logged: nobody waits for it, and the platform sweeps."""
+        self._background += 1
+        self._tasks.start_soon(self._clean_up, function, *args)
+
+    async def _clean_up(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        try:
+            await function(*args)
+        except (BusError, TimeoutError, OSError) as error:
+            logger.warning("a clean-up after a call failed, the platform will do it later: %s", error)
+        finally:
+            self._background -= 1
+            if not self._background:
+                self._idle.set()
+
+    # -- calls --
+
+    def next_call_id(self, shard: int) -> str:
+        """Return the id of a new call of a function of this shard."""
+        self._number += 1
+        return f"fc-{self.session}-{shard}-{self._number}"
+
+    def input_message(
+        self,
+        record: FunctionRecord,
+        call_id: str,
+        kind: CallKind,
+        pack: PackOut[Any],
+        parent: str,
+        *,
+        lane: Lane = "hi",
+    ) -> tuple[str, bytes, str]:
+        """Return subject, body and message id of a pack of inputs."""
+        token = f"{pack.first}-{len(pack.args)}"
+        subject = f"in.{record.shard}.{record.ws}.{record.function_id}.{lane}.{call_id}.{token}.1"
+        body = encode(
+            InputPack(
+                call_id=call_id,
+                function_id=record.function_id,
+                kind=kind,
+                first=pack.first,
+                args=pack.args,
+                sent_at=time.time(),
+                caller_host=self.payloads.host,
+                parent=parent,
+            )
+        )
+        return subject, body, f"{call_id}.{token}.1"
+
+    def start_call(
+        self,
+        record: FunctionRecord,
+        payload: bytes | BlobRef,
+        done: Callable[[SingleCall], None],
+        *,
+        parent: str = "",
+        call_id: str = "",
+    ) -> SingleCall:
+        """Publish one input; `done` is called once, when it has a result or cannot get one any more."""
+        ended = partial(self._ended, record.function_id, done)
+        call = SingleCall(call_id or self.next_call_id(record.shard), ended)
+        self._outstanding[record.function_id] = self._outstanding.get(record.function_id, 0) + 1
+        if self._closed:
+            call.fail(ClientClosed("the connection to the platform is closed"))
+            return call
+        self.inbox.add(call)
+        try:
+            ack = self.publish_one(record, call.call_id, "call", PackOut(0, (payload,)), parent)
+        except (BusError, ValueError) as error:
+            call.fail(user_error(error))
+            return call
+        ack.add_done_callback(partial(_on_ack, call))
+        return call
+
+    def _ended(self, function_id: str, done: Callable[[SingleCall], None], call: SingleCall) -> None:
+        self.inbox.remove(call)
+        self.count(function_id, -1)
+        done(call)
+
+    def publish_one(
+        self,
+        record: FunctionRecord,
+        call_id: str,
+        kind: CallKind,
+        pack: PackOut[Any],
+        parent: str,
+        *,
+        lane: Lane = "hi",
+    ) -> "asyncio.Future[PubAck]":
+        """Start the publish of one pack, and wake the scheduler."""
+        subject, body, msg_id = self.input_message(record, call_id, kind, pack, parent, lane=lane)
+        ack = self.bus.publisher.start(subject, body, msg_id=msg_id)
+        self.wake(record)
+        return ack
+
+    async def call(
+        self, record: FunctionRecord, data: Serialized, *, parent: str = "", call_id: str = ""
+    ) -> CallOutcome:
+        """Call a function and return how it ended. Cancelling this cancels the call.
+
+        `call_id`: from `next_call_id`, for those who want to know it. Raises ResourceExhaustedError or ConnectionError
+        when its input cannot be stored.
+        """
+        call_id = call_id or self.next_call_id(record.shard)
+        with as_user_errors():
+            payload = await self.payloads.store(data, call_id)
+        ended: asyncio.Future[SingleCall] = asyncio.get_running_loop().create_future()
+        call = self.start_call(record, payload, partial(_settle, ended), parent=parent, call_id=call_id)
+        try:
+            await ended
+        except asyncio.CancelledError:
+            self.abandon(call)
+            raise
+        finally:
+            if isinstance(payload, BlobRef):
+                self.later(self.payloads.discard, payload)
+        return await self.outcome(call, record.spec)
+
+    async def outcome(self, call: SingleCall, spec: FunctionSpec | None, *, keep: bool = False) -> CallOutcome:
+        """Return how an ended call ended; raises what kept it from ending in a result."""
+        if call.error is not None:
+            raise call.error
+        assert call.result is not None
+        return await self.outcome_of(call.result, spec, keep=keep)
+
+    async def outcome_of(self, result: InputResult, spec: FunctionSpec | None, *, keep: bool = False) -> CallOutcome:
+        """Return the outcome of a stored result, with its blob fetched (and removed, without `keep`)."""
+        with as_user_errors():
+            return await outcome_of(result, self.payloads, spec, keep=keep)
+
+    def abandon(self, sink: Sink) -> None:
+        """Cancel a call that nobody waits for any more."""
+        self.inbox.remove(sink)
+        sink.fail(ClientClosed("the call was given up by its caller"))
+        self.later(self.cancel, sink.call_id)
+
+    async def cancel(self, call_id: str, *, terminate_containers: bool = False) -> None:
+        """Cancel a call: its inputs get the status `cancelled`, unless they have ended already."""
+        await self.bus.call(
+            CALL_CANCEL, CallRef(ws=self.ws, call_id=call_id, terminate_containers=terminate_containers)
+        )
+
+    async def forget(self, call_id: str) -> None:
+        """Drop the stored results of a call whose results have all been taken."""
+        await self.bus.call(CALL_FORGET, CallRef(ws=self.ws, call_id=call_id))
+
+    # -- wake-ups --
+
+    def count(self, function_id: str, packs: int) -> None:
+        """So many more packs of a function are in flight (fewer, if negative)."""
+        left = self._outstanding.get(function_id, 0) + packs
+        if left > 0:
+            self._outstanding[function_id] = left
+        else:
+            self._outstanding.pop(function_id, None)
+
+    def wake(self, record: FunctionRecord) -> None:
+        """Tell the scheduler that a function has inputs: at once, but at most every 50 ms."""
+        now = time.monotonic()
+        if self._wakes.touch(record.function_id, now, record.shard):
+            self._send_wakes(now)
+
+    def _send_wakes(self, now: float) -> None:
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+            self._wake_timer = None
+        for function_id, shard in self._wakes.take(now):
+            hint = Wake(ws=self.ws, function_id=function_id, outstanding=self._outstanding.get(function_id, 0))
+            try:
+                self.bus.send(subjects.wake(shard), encode(hint))
+            except BusError as error:
+                # Only a hint: the scheduler looks for inputs every second, too.
+                logger.debug("could not wake the scheduler: %s", error)
+        due = self._wakes.next_due
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._wake_timer = loop.call_later(max(0.0, due - now), lambda: self._send_wakes(time.monotonic()))
+
+
+def _settle(future: "asyncio.Future[SingleCall]", call: SingleCall) -> None:
+    if not future.done():
+        future.set_result(call)
+
+
+def _on_ack(call: SingleCall, ack: "asyncio.Future[PubAck]") -> None:
+    """End a call whose input was not stored."""
+    if ack.cancelled():
+        return
+    error = ack.exception()
+    # The input's subject is taken: our own earlier try was stored, and its ack was lost for longer than the window.
+    if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
+        return
+    call.fail(user_error(error))
+

@@ -1,0 +1,137 @@
+"""The background thread whose event loop serves every blocking call of this process.
+
+One portal for the process, started at first use. User code never runs on its loop, save for asynchronous iterators
+that were given to a blocking call; values and exceptions of user code are loaded on the caller's own thread.
+"""
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, Final, TypeVar
+
+from anyio import create_task_group, current_time
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from afield.exception import InvalidError
+
+T = TypeVar("T")
+
+_GRACE_S: Final = 10.0
+"""How long an interrupted blocking call waits for its own clean-up."""
+
+
+class Portal:
+    """An event loop in a thread of its own, and the ways into it from other threads and loops."""
+
+    def __init__(self) -> None:
+        self._manager: AbstractContextManager[BlockingPortal] = start_blocking_portal(
+            "asyncio", {"use_uvloop": True}, name="afield"
+        )
+        self._portal = self._manager.__enter__()
+        self.loop: asyncio.AbstractEventLoop = self._portal.call(asyncio.get_running_loop)
+        self._thread: int = self._portal.call(threading.get_ident)
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: TaskGroup
+        self._stop: asyncio.Event
+        self._host, _ = self._portal.start_task(self._keep_tasks)
+
+    async def _keep_tasks(self, *, task_status: TaskStatus[None]) -> None:
+        self._stop = asyncio.Event()
+        async with create_task_group() as self._tasks:
+            task_status.started()
+            await self._stop.wait()
+            self._tasks.cancel_scope.deadline = current_time() + _GRACE_S
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an asynchronous function on the portal's loop, block until it ends, return what it returns.
+
+        An interrupt (KeyboardInterrupt) cancels it, and is raised again when its clean-up is done.
+        """
+        self.refuse_own_thread()
+        future = self._portal.start_task_soon(function, *args)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                self._cancel(future)
+            raise
+
+    def _cancel(self, future: "Future[Any]") -> None:
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        future.cancel()
+        ended.wait(_GRACE_S)
+
+    async def bridge(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an asynchronous function on the portal's loop and await it from this one."""
+        if asyncio.get_running_loop() is self.loop:
+            return await function(*args)
+        return await asyncio.wrap_future(self._portal.start_task_soon(function, *args))
+
+    def enter(self, manager: Any) -> AbstractContextManager[Any]:
+        """Return the blocking form of an asynchronous context manager; it lives in one task of the portal."""
+        self.refuse_own_thread()
+        return self._portal.wrap_async_context_manager(manager)
+
+    def keep(self, function: Callable[..., Awaitable[None]]) -> None:
+        """Start a task that lives until it ends by itself. From the portal's own loop only."""
+        self._tasks.start_soon(function)
+
+    def on_close(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run an asynchronous function on the loop before the portal closes."""
+        self._closing.append(function)
+
+    def refuse_own_thread(self) -> None:
+        """Raise InvalidError when called on the portal's own thread, which a blocking call would stop for ever."""
+        if threading.get_ident() == self._thread:
+            raise InvalidError(
+                "a blocking call was made inside an asynchronous iterator that a blocking call consumes; "
+                "use the .aio form there"
+            )
+
+    def close(self) -> None:
+        """Run what was registered with `on_close`, then stop the loop and end the thread."""
+        for function in reversed(self._closing):
+            self._portal.call(function)
+        self._portal.call(self._stop.set)
+        self._host.result()
+        self._manager.__exit__(None, None, None)
+
+
+_lock = threading.Lock()
+_portal: Portal | None = None
+
+
+def get_portal() -> Portal:
+    """Return the portal of this process, starting it at first use."""
+    global _portal
+    portal = _portal
+    if portal is None:
+        with _lock:
+            if _portal is None:
+                _portal = Portal()
+                atexit.register(_close, _portal)
+            portal = _portal
+    return portal
+
+
+def _close(portal: Portal) -> None:
+    global _portal
+    if _portal is portal:
+        _portal = None
+        portal.close()
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's threads: it starts a portal of its own when it needs one."""
+    global _lock, _portal
+    _lock = threading.Lock()
+    _portal = None
+
+
+os.register_at_fork(after_in_child=_after_fork)

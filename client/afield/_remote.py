@@ -1,0 +1,175 @@
+"""The ways to make one call: `.remote`, `.remote_gen`, `.spawn`."""
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from afield import output
+from afield._context import current_input_id
+from afield._generator_run import GeneratorRun
+from afield._outcome import CallOutcome
+from afield._platform import Client
+from afield._portal import get_portal
+from afield._single import Waiter
+from afield._spawn import spawn_one
+from afield._sync import aiterate, iterate, warn_if_in_loop
+from afield._wire.functions import FunctionRecord
+from afield._wire.streams import INLINE_LIMIT
+from afield.serialization import Serialized, dumps_call, loads
+
+if TYPE_CHECKING:
+    from afield.call import FunctionCall
+    from afield.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Y = TypeVar("Y")
+
+
+class Remote(Generic[P, R]):
+    """`function.remote`: call it to block for the result, `.aio` to await it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: "Function[P, R, Any]") -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function in a container and return its result; raises what the function raised."""
+        function = self._function
+        warn_if_in_loop("Function.remote()", "await function.remote.aio()")
+        function._check_callable("remote")
+        data = dumps_call(args, kwargs)
+        binding = function._binding
+        client = binding.uplink.portal_client if binding is not None else None
+        if binding is None or client is None or data.size > INLINE_LIMIT:
+            outcome = get_portal().run(partial(_call, function, data, current_input_id() or ""))
+            output.settle()
+            return outcome.unwrap()  # type: ignore[no-any-return]
+        return _call_inline(client, binding.record, data.join())  # type: ignore[no-any-return]
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function in a container and return its result; raises what the function raised."""
+        function = self._function
+        function._check_callable("remote")
+        call = partial(_call, function, dumps_call(args, kwargs), current_input_id() or "")
+        outcome = await (call() if function._is_here() else get_portal().bridge(call))
+        await output.settle_async()
+        return outcome.unwrap()  # type: ignore[no-any-return]
+
+
+async def _call(function: "Function[..., Any, Any]", data: Serialized, parent: str) -> CallOutcome:
+    binding = await function._hydrate()
+    function._check_callable("remote")
+    client = await binding.uplink.client()
+    return await client.call(binding.record, data, parent=parent)
+
+
+def _call_inline(client: Client, record: FunctionRecord, payload: bytes) -> Any:
+    """The quick way of a blocking call with small arguments: no task, one hop to the portal's loop and one back."""
+    portal = get_portal()
+    portal.refuse_own_thread()
+    waiter = Waiter()
+    loop = portal.loop
+    loop.call_soon_threadsafe(_start, waiter, client, record, payload, current_input_id() or "")
+    try:
+        call = waiter.wait()
+    except BaseException:
+        loop.call_soon_threadsafe(_give_up, waiter, client)
+        raise
+    output.settle()
+    if call.error is not None:
+        raise call.error
+    result = call.result
+    assert result is not None
+    if result.status == "ok" and isinstance(result.value, bytes):
+        return loads(result.value)
+    return portal.run(client.outcome, call, record.spec).unwrap()
+
+
+def _start(waiter: Waiter, client: Client, record: FunctionRecord, payload: bytes, parent: str) -> None:
+    waiter.started = client.start_call(record, payload, waiter.done, parent=parent)
+
+
+def _give_up(waiter: Waiter, client: Client) -> None:
+    if waiter.started is not None and waiter.call is None:
+        client.abandon(waiter.started)
+
+
+class RemoteGen(Generic[P, Y]):
+    """`function.remote_gen`: a generator; `.aio` gives an asynchronous one."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: "Function[P, Any, Any]") -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, None, None]:
+        """Run the generator in a container; its values are yielded as they come. Closing early cancels it."""
+        warn_if_in_loop("Function.remote_gen()", "async for value in function.remote_gen.aio()")
+        return self._values(self._opener(args, kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, None]:
+        """Run the generator in a container; its values are yielded as they come. Closing early cancels it."""
+        return self._values_async(self._opener(args, kwargs))
+
+    def _opener(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Callable[[], Any]":
+        self._function._check_callable("remote_gen", generator=True)
+        return partial(_open, self._function, dumps_call(args, kwargs), current_input_id() or "")
+
+    def _values(self, opener: "Callable[[], Any]") -> Generator[Y, None, None]:
+        for outcome in iterate(opener):
+            output.settle()
+            yield outcome.unwrap()
+
+    async def _values_async(self, opener: "Callable[[], Any]") -> AsyncGenerator[Y, None]:
+        outcomes = aiterate(opener, here=self._function._is_here())
+        try:
+            async for outcome in outcomes:
+                await output.settle_async()
+                yield outcome.unwrap()
+        finally:
+            await outcomes.aclose()
+
+
+async def _open(function: "Function[..., Any, Any]", data: Serialized, parent: str) -> GeneratorRun:
+    binding = await function._hydrate()
+    function._check_callable("remote_gen", generator=True)
+    client = await binding.uplink.client()
+    return await GeneratorRun(client, binding.record).start(data, parent=parent)
+
+
+class Spawn(Generic[P, R]):
+    """`function.spawn`: returns a FunctionCall once the input is stored; `.aio` to await that."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: "Function[P, R, Any]") -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> "FunctionCall[R]":
+        """Start a call. Its result is kept for 7 days."""
+        warn_if_in_loop("Function.spawn()", "await function.spawn.aio()")
+        return get_portal().run(self._opener(args, kwargs))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> "FunctionCall[R]":
+        """Start a call. Its result is kept for 7 days."""
+        opener = self._opener(args, kwargs)
+        return await (opener() if self._function._is_here() else get_portal().bridge(opener))
+
+    def _opener(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Callable[[], Any]":
+        self._function._check_callable("spawn")
+        return partial(_spawn, self._function, dumps_call(args, kwargs), current_input_id() or "")
+
+
+async def _spawn(function: "Function[..., R, Any]", data: Serialized, parent: str) -> "FunctionCall[R]":
+    from afield.call import FunctionCall
+
+    binding = await function._hydrate()
+    function._check_callable("spawn")
+    client = await binding.uplink.client()
+    call_id = await spawn_one(client, binding.record, data, parent=parent)
+    return FunctionCall._of(call_id, binding.uplink, binding.record.spec, single=True)
+
+
+

@@ -1,0 +1,85 @@
+"""One input on its way: the call of `.remote()`, and of whoever waits for a spawned call's result."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from afield._wire.messages import GeneratorChunk, InputResult
+from afield.exception import InternalFailure
+
+ONLY: Final = "0-1"
+"""The pack of a call with one input."""
+
+
+class SingleCall:
+    """A sink (see `_inbox`) for one input; `done` is called once, on the client's loop, when it has ended."""
+
+    __slots__ = ("call_id", "done", "error", "index", "missed", "places", "result", "since", "sweep_at")
+
+    def __init__(
+        self, call_id: str, done: Callable[["SingleCall"], None], *, index: int = 0, places: Sequence[str] = (ONLY,)
+    ) -> None:
+        self.call_id = call_id
+        self.done: Callable[[SingleCall], None] | None = done
+        self.index = index
+        self.places = list(places)
+        self.result: InputResult | None = None
+        self.error: BaseException | None = None
+        self.since = self.sweep_at = time.monotonic()
+        self.missed = 0
+
+    def on_results(self, results: Sequence[InputResult]) -> None:
+        """Keep the first result."""
+        for result in results:
+            if result.index != self.index:
+                continue
+            if result.status == "moved":
+                self.places = [f"{self.index}-1"]
+            elif self.done is not None:
+                self.result = result
+                self._end()
+
+    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:
+        """Refuse: this call is not a generator's."""
+        self.fail(InternalFailure(f"call {self.call_id} got chunk {number} of a generator, which it is not"))
+
+    def missing(self, before: float) -> list[str]:
+        """Where its result is, if it has waited since before `before`."""
+        return self.places if self.since <= before and self.done is not None else []
+
+    def fail(self, error: BaseException) -> None:
+        """End in an error of the platform."""
+        if self.done is not None:
+            self.error = error
+            self._end()
+
+    def _end(self) -> None:
+        done, self.done = self.done, None
+        assert done is not None
+        done(self)
+
+
+class Waiter:
+    """Blocks a thread until a call on the portal's loop has ended."""
+
+    __slots__ = ("_lock", "call", "started")
+
+    def __init__(self) -> None:
+        self.started: SingleCall | None = None
+        """The call on its way; set on the loop, as it is known there only."""
+        self.call: SingleCall | None = None
+        """The call once it has ended."""
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def done(self, call: SingleCall) -> None:
+        """Let the thread go on."""
+        self.call = call
+        self._lock.release()
+
+    def wait(self) -> SingleCall:
+        """Block, interruptible by a signal."""
+        self._lock.acquire()
+        assert self.call is not None
+        return self.call

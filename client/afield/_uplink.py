@@ -1,0 +1,156 @@
+"""This process's ways to platforms, and which connection a call uses.
+
+An Uplink is one hold on one platform, with a client for each event loop that needs one:
+
+- `async with app.run()` opens a client on the running loop.
+- Blocking calls use a client on the portal's loop, opened at first use.
+- `.aio` calls on a loop that has no client are bridged to the portal's.
+
+`app.run()` has an uplink of its own. What is looked up by name or id, and everything inside a container, uses the
+default uplink of the process: the platform that `afield.embedded.acquire` finds, held until the process ends.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+
+from afield import config, embedded
+from afield._platform import Client
+from afield._portal import get_portal
+from afield.embedded import PlatformAddress
+from afield.exception import ClientClosed
+
+
+class Uplink:
+    """See the module. `ws` is the environment that its clients work in."""
+
+    def __init__(self, hold: embedded.Platform, ws: str) -> None:
+        self.ws = ws
+        self.closed = False
+        self.portal_client: Client | None = None
+        """The client on the portal's loop, once there is one."""
+        self._hold = hold
+        self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
+        self._opening: asyncio.Lock | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopped: asyncio.Event | None = None
+
+    @property
+    def address(self) -> PlatformAddress:
+        """How to reach the platform."""
+        return self._hold.address
+
+    def is_here(self) -> bool:
+        """Tell whether the running loop has a client of this uplink."""
+        return asyncio.get_running_loop() in self._clients
+
+    async def client(self) -> Client:
+        """Return the running loop's client; the portal's loop gets one at first use.
+
+        Raises ClientClosed when the uplink was closed.
+        """
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is not None:
+            return client
+        if self.closed:
+            raise ClientClosed("the app's run has ended, and the connection to its platform with it")
+        assert loop is get_portal().loop, "a call on another loop is bridged to the portal's"
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if self.portal_client is None:
+                ready: asyncio.Future[Client] = loop.create_future()
+                get_portal().keep(lambda: self._keep(ready))
+                self.portal_client = await ready
+        return self.portal_client
+
+    async def _keep(self, ready: "asyncio.Future[Client]") -> None:
+        """Own the portal's client: a task of its own, because it has a task group."""
+        self._stop, self._stopped = asyncio.Event(), asyncio.Event()
+        try:
+            async with self.open_here() as client:
+                ready.set_result(client)
+                await self._stop.wait()
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+        finally:
+            self.portal_client = None
+            self._stopped.set()
+
+    @asynccontextmanager
+    async def open_here(self) -> AsyncIterator[Client]:
+        """Open a client on the running loop, for as long as the block lasts."""
+        loop = asyncio.get_running_loop()
+        async with Client.open(self.address, self.ws) as client:
+            previous = self._clients.get(loop)
+            self._clients[loop] = client
+            try:
+                yield client
+            finally:
+                if previous is None:
+                    del self._clients[loop]
+                else:
+                    self._clients[loop] = previous
+
+    async def close_portal_client(self) -> None:
+        """Close the client on the portal's loop, if there is one. To be awaited on that loop."""
+        self.closed = True
+        if self._stop is not None and self._stopped is not None:
+            self._stop.set()
+            await self._stopped.wait()
+
+    def release(self) -> None:
+        """Let go of the platform. Blocking."""
+        self.closed = True
+        self._hold.release()
+
+
+_lock = threading.Lock()
+_default: dict[str, Uplink] = {}
+
+
+def known_default(ws: str) -> Uplink | None:
+    """Return the default uplink for an environment if there is one already."""
+    return _default.get(ws)
+
+
+def default_uplink(ws: str | None = None) -> Uplink:
+    """Return the default uplink for an environment (the configured one, if None), making it at first use. Blocking."""
+    name = config.environment(ws)
+    uplink = _default.get(name)
+    if uplink is None:
+        with _lock:
+            uplink = _default.get(name)
+            if uplink is None:
+                uplink = _default[name] = Uplink(embedded.acquire(), name)
+                get_portal().on_close(lambda: _close_default(name))
+    return uplink
+
+
+async def default_uplink_async(ws: str | None = None) -> Uplink:
+    """As `default_uplink`, without blocking the running loop."""
+    return known_default(config.environment(ws)) or await anyio.to_thread.run_sync(default_uplink, ws)
+
+
+async def _close_default(ws: str) -> None:
+    uplink = _default.pop(ws, None)
+    if uplink is not None:
+        await uplink.close_portal_client()
+        await anyio.to_thread.run_sync(uplink.release)
+
+
+def _after_fork() -> None:
+    """A child shares no socket with its parent: it makes uplinks of its own."""
+    global _lock
+    _lock = threading.Lock()
+    _default.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,136 @@
+"""What `.map()` returns: results that are computed while they are iterated."""
+
+import asyncio
+import sys
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sized
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from afield import output
+from afield._context import current_input_id
+from afield._feed import make_feed
+from afield._map_run import MapRun
+from afield._outcome import CallOutcome
+from afield._sync import aiterate, iterate, warn_if_in_loop
+from afield.exception import InvalidError
+
+if TYPE_CHECKING:
+    from afield.function import Function
+
+R = TypeVar("R")
+
+_MOST_SHOWN = 1000
+"""Inputs up to which a map is run in order to show it at an interactive prompt."""
+
+
+class MapOptions(NamedTuple):
+    """How a map was asked for."""
+
+    kwargs: dict[str, Any]
+    star: bool = False
+    ordered: bool = True
+    return_exceptions: bool = False
+
+
+class MapResults(Generic[R]):
+    """The results of a map, for one pass of `for` or `async for`. Nothing runs before that."""
+
+    def __init__(
+        self,
+        function: "Function[..., Any, Any]",
+        inputs: tuple[Iterable[Any] | AsyncIterable[Any], ...],
+        options: MapOptions,
+    ) -> None:
+        self._function = function
+        self._inputs = inputs
+        self._options = options
+        self._begun = False
+        self._shown: list[R] | None = None
+
+    def __iter__(self) -> Iterator[R]:
+        """Run the map; results come in the order of their inputs, unless `order_outputs` was unset."""
+        if self._shown is not None:
+            return iter(self._shown)
+        warn_if_in_loop("Function.map()", "async for result in function.map.aio()")
+        self._begin()
+        return self._values()
+
+    def __aiter__(self) -> AsyncIterator[R]:
+        """Run the map, for `async for`."""
+        self._begin()
+        return self._values_async()
+
+    def _begin(self) -> None:
+        if self._begun:
+            raise InvalidError(
+                f"these results of {self._function._name}.map() have been taken already: call .map() again, "
+                f"or keep them in a list"
+            )
+        self._begun = True
+
+    def _values(self) -> Generator[R, None, None]:
+        opener = partial(self._open, None, current_input_id() or "")
+        for outcome in iterate(opener):
+            output.settle()
+            yield self._value(outcome)
+
+    async def _values_async(self) -> AsyncGenerator[R, None]:
+        here = self._function._is_here()
+        home = None if here else asyncio.get_running_loop()
+        outcomes = aiterate(partial(self._open, home, current_input_id() or ""), here=here)
+        try:
+            async for outcome in outcomes:
+                await output.settle_async()
+                yield self._value(outcome)
+        finally:
+            await outcomes.aclose()
+
+    def _value(self, outcome: CallOutcome) -> Any:
+        if not self._options.return_exceptions:
+            return outcome.unwrap()
+        try:
+            return outcome.unwrap()
+        except Exception as error:
+            return error
+
+    async def _open(self, home: asyncio.AbstractEventLoop | None, parent: str) -> MapRun:
+        function, options = self._function, self._options
+        feed = make_feed(self._inputs, options.kwargs, star=options.star, home=home)
+        binding = await function._hydrate()
+        function._check_callable("map")
+        client = await binding.uplink.client()
+        return MapRun(
+            client,
+            binding.record,
+            feed,
+            ordered=options.ordered,
+            parent=parent,
+            progress=output.map_progress(function._name),
+        ).start()
+
+    # -- when nobody iterates --
+
+    def __repr__(self) -> str:
+        """Describe it. At an interactive prompt, where inputs of a known small number were given: run it, show the list."""
+        if self._shown is None and not self._begun and hasattr(sys, "ps1") and self._is_small():
+            self._begin()
+            self._shown = list(self._values())
+        if self._shown is not None:
+            return repr(self._shown)
+        state = "being taken" if self._begun else "not computed yet: iterate over them"
+        return f"<results of {self._function._name}.map(), {state}>"
+
+    def _is_small(self) -> bool:
+        return all(isinstance(each, Sized) and len(each) <= _MOST_SHOWN for each in self._inputs)
+
+    def __del__(self) -> None:
+        """Warn about a map that never ran: most likely `for_each` or `list()` is missing."""
+        if not getattr(self, "_begun", True) and not sys.is_finalizing():
+            warnings.warn(
+                f"the results of {self._function._name}.map() were never iterated, so nothing was run: "
+                f"use .for_each(), or list(...) around it",
+                RuntimeWarning,
+                stacklevel=2,
+                source=self,
+            )

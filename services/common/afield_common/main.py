@@ -1,0 +1,99 @@
+"""The process of one service: settings, log, signals, the bus, readiness. Each `__main__` calls `run_service`."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import anyio
+from anyio.abc import TaskStatus
+from pydantic import ValidationError
+
+from afield._bus.connection import Bus
+from afield_common import log
+from afield_common.service import Service
+from afield_common.settings import Settings
+
+READY_FD = "AFIELD_READY_FD"
+"""Environment variable that names the file descriptor which wants to hear that a service is ready."""
+
+S = TypeVar("S", bound=Settings)
+
+
+def run_service(service: type[Service[S]], settings: type[S], argv: Sequence[str] | None = None) -> int:
+    """Run a service as this process until SIGTERM or SIGINT; return the exit status.
+
+    Raises nothing for bad settings: they are told on stderr, with status 2.
+    """
+    try:
+        chosen = settings.load(sys.argv[1:] if argv is None else argv)
+    except ValidationError as error:
+        print(describe(error), file=sys.stderr)
+        return 2
+    log.configure(chosen.log_level, chosen.log_format)
+    anyio.run(_main, service, chosen, backend_options={"use_uvloop": uvloop_is_here()})
+    return 0
+
+
+def describe(error: ValidationError) -> str:
+    """Say what is wrong with settings, one line each, with the variable to set."""
+    lines = []
+    for each in error.errors():
+        name = "_".join(str(part) for part in each["loc"])
+        lines.append(f"AFIELD_{name.upper()}: {each['msg']} (got {each['input']!r})")
+    return "\n".join(lines)
+
+
+def uvloop_is_here() -> bool:
+    """Tell whether the faster event loop can be used."""
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def notify_ready(role: str, address: str) -> None:
+    """Write the readiness line of a service to the descriptor that asked for it, if one did."""
+    fd = os.environ.get(READY_FD)
+    if fd:
+        line = json.dumps({"ready": role, "address": address}) + "\n"
+        os.write(int(fd), line.encode())
+
+
+async def stop_on_signals(
+    *services: Service[Any], task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Stop the services in an orderly way at the first SIGTERM or SIGINT; end the process hard at the third."""
+    seen = 0
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            seen += 1
+            if seen >= 3:
+                os._exit(128 + number)  # somebody insists; what we own dies with us
+            for service in services:
+                service.request_stop(signal.Signals(number).name)
+
+
+class _ReadinessLine:
+    """A task status that tells the starter of this process."""
+
+    def __init__(self, service: Service[Any]) -> None:
+        self._service = service
+
+    def started(self, value: None = None) -> None:  # noqa: ARG002 - the signature of anyio's TaskStatus
+        if not self._service.stop_requested:
+            notify_ready(self._service.role, self._service.address)
+
+
+async def _main(make: type[Service[S]], settings: S) -> None:
+    with log.bind(role=make.role):
+        async with Bus.open(settings.address, name=f"afield-{make.role}") as bus:
+            service = make(bus, settings)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(stop_on_signals, service)
+                await service.run(task_status=_ReadinessLine(service))
+                tasks.cancel_scope.cancel()

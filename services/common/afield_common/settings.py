@@ -1,0 +1,87 @@
+"""Settings of a service, from environment variables (`AFIELD_...`) and command line flags.
+
+Flags win over variables, variables over the defaults. A service adds fields in a subclass of its own.
+"""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from afield import config
+from afield._bus.connection import BusAddress
+from afield._wire.ids import is_token
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "console", "json"]
+
+
+def default_host() -> str:
+    """Return this machine's name as a host id: equal for all processes that share its blob folder."""
+    return "".join(c if c.isalnum() else "-" for c in socket.gethostname()) or "localhost"
+
+
+def default_run_dir() -> Path:
+    """Return the folder for sockets and container homes."""
+    return config.state_dir() / "run"
+
+
+class Settings(BaseSettings):
+    """What every service must know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AFIELD_", extra="ignore", cli_kebab_case=True, cli_hide_none_type=True, frozen=True
+    )
+
+    server: str = "nats://127.0.0.1:4222"
+    """URL of the NATS server."""
+    token: SecretStr = SecretStr("")
+    """`<role>:<secret>`: the NATS user and its password; empty for a server without users."""
+    environment: str = "main"
+    """The environment (`<ws>` in subjects) for what names none."""
+    host: str = Field(default_factory=default_host)
+    """Host id: equal for all processes that share `blob_dir`."""
+    blob_dir: Path = Field(default_factory=lambda: default_run_dir() / "blobs")
+    """Folder of the host-local blob tier."""
+    cache_dir: Path = Field(default_factory=config.cache_dir)
+    """Folder for what can be fetched again: code bundles."""
+    run_dir: Path = Field(default_factory=default_run_dir)
+    """Folder for sockets and container homes."""
+    shards: int = Field(default=1, ge=1, le=64)
+    """How many input streams there are."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    """`auto`: for people on a terminal, JSON otherwise."""
+    drain_s: float = Field(default=10.0, ge=0)
+    """Seconds that a stopping service waits for what still runs."""
+
+    @field_validator("environment", "host")
+    @classmethod
+    def _is_token(cls, value: str) -> str:
+        if not is_token(value):
+            raise ValueError(f"expected letters, digits, '-' and '_' only, got {value!r}")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _has_role(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and ":" not in value.get_secret_value():
+            raise ValueError("expected <role>:<secret>, got a text without a colon")
+        return value
+
+    @classmethod
+    def load(cls, argv: Sequence[str] = ()) -> Self:
+        """Read the environment and the flags in `argv` (`--log-level debug`).
+
+        Raises pydantic.ValidationError for values that do not fit; exits with status 2 on unknown flags.
+        """
+        return cls(_cli_parse_args=list(argv))
+
+    @property
+    def address(self) -> BusAddress:
+        """Where to connect to, and as whom."""
+        user, _, password = self.token.get_secret_value().partition(":")
+        return BusAddress(self.server, user, password)

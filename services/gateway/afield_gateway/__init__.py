@@ -1,0 +1,1 @@
+"""HTTP in, calls out: the platform for callers that do not speak Python."""

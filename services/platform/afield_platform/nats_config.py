@@ -1,0 +1,235 @@
+"""The configuration of nats-server: who may do what, and where it keeps things.
+
+`render` gives the configuration as a dict; nats-server reads JSON. Each role has a user of its own with the least
+permissions that its work needs; an allow list denies everything else. The roles:
+
+`registry` `scheduler` `worker` `gateway`   the services
+`client`                                     a program on this host that runs apps
+`guest`                                      user code in a container: it calls functions, and manages nothing
+`operator`                                   a person with the `nats` command: everything
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from afield._wire import subjects
+from afield_platform.roles import Role, SecretName
+
+_API: Final = "$JS.API"
+_ALL: Final = ">"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What one role may publish and subscribe to. With `answers`, it may also reply to what it receives."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    answers: bool = False
+
+
+def grants(shards: int) -> dict[Role, Grant]:
+    """Return what each role may do on a platform with this many input shards."""
+    inputs = [subjects.input_stream(shard) for shard in range(shards)]
+    return {
+        "registry": _registry(inputs),
+        "scheduler": _scheduler(inputs),
+        "worker": _worker(inputs),
+        "gateway": _gateway(),
+        "client": _client(),
+        "guest": _guest(),
+        "operator": Grant(publish=(_ALL,), subscribe=(_ALL,)),
+    }
+
+
+def render(
+    *, port: int, store: Path, secrets: Mapping[SecretName, str], shards: int, name: str, sync: str = "10s"
+) -> dict[str, Any]:
+    """Return the configuration of the one server of a host.
+
+    `sync` is how often JetStream flushes to disk: a kill of the server loses nothing, a power cut at most this much.
+    """
+    permitted = grants(shards)
+    return {
+        "server_name": name,
+        "listen": f"127.0.0.1:{port}",
+        # Python clients that are busy for a while must not be thrown out for it.
+        "max_pending": 256 * 2**20,
+        "write_deadline": "20s",
+        "ping_interval": "20s",
+        "jetstream": {
+            "store_dir": str(store),
+            "sync_interval": sync,
+            # What buckets reserve must fit; left alone, the server takes three quarters of the free disk.
+            "max_file_store": 2**40,
+            "max_memory_store": 256 * 2**20,
+            # The default of 1000 consumers a stream is two lanes of 500 functions.
+            "limits": {"default_max_consumers": -1},
+        },
+        "authorization": {
+            "timeout": 5,
+            "users": [_user(role, secrets[role], permitted[role]) for role in get_args(Role)],
+        },
+    }
+
+
+def _user(role: Role, password: str, grant: Grant) -> dict[str, Any]:
+    permissions: dict[str, Any] = {
+        "publish": {"allow": list(grant.publish)},
+        "subscribe": {"allow": list(grant.subscribe)},
+    }
+    if grant.answers:
+        permissions["allow_responses"] = {"max": 1, "expires": "5m"}
+    return {"user": role, "password": password, "permissions": permissions}
+
+
+# -- pieces -----------------------------------------------------------------------------------------
+
+
+def _inbox(role: Role) -> str:
+    """Inboxes are named for their user, so that nobody can listen to another's answers."""
+    return f"_INBOX.{role}.>"
+
+
+def _api(verb: str, *streams: str, below: str = "") -> tuple[str, ...]:
+    return tuple(f"{_API}.{verb}.{stream}{below}" for stream in streams)
+
+
+def _read(*streams: str) -> tuple[str, ...]:
+    """Direct gets of one message by its subject (a token and more below the stream), and of many (none)."""
+    return (*_api("DIRECT.GET", *streams), *_api("DIRECT.GET", *streams, below=".>"))
+
+
+def _blobs(bucket: str) -> tuple[str, ...]:
+    """Put, read and remove objects."""
+    stream = f"OBJ_{bucket}"
+    return (f"$O.{bucket}.>", *_read(stream), *_api("STREAM.PURGE", stream), *_api("STREAM.INFO", stream))
+
+
+_LOOK: Final = (f"{_API}.INFO", f"{_API}.STREAM.NAMES", f"{_API}.STREAM.LIST", f"{_API}.STREAM.INFO.*")
+_DISCOVERY: Final = "$SRV.>"
+
+
+# -- roles ------------------------------------------------------------------------------------------
+
+
+def _registry(inputs: list[str]) -> Grant:
+    return Grant(
+        publish=(
+            *_LOOK,
+            f"{_API}.STREAM.CREATE.*",
+            f"{_API}.STREAM.UPDATE.*",
+            *_api("STREAM.PURGE", *inputs),
+            *_api("CONSUMER.CREATE", *inputs, below=".>"),
+            *_api("CONSUMER.DURABLE.CREATE", *inputs, below=".*"),
+            *_api("CONSUMER.DELETE", *inputs, below=".*"),
+            *_api("CONSUMER.INFO", *inputs, below=".*"),
+            *_api("CONSUMER.LIST", *inputs),
+            *_api("CONSUMER.NAMES", *inputs),
+            *_read("KV_REG", "KV_WORKERS", "KV_LEASE"),
+            "$KV.REG.>",
+            "$KV.LEASE.>",
+            "ev.>",
+            "wake.*",
+            "ctl.w.*.*",
+        ),
+        subscribe=(_inbox("registry"), "registry.>", "kv.REG.>", "kv.WORKERS.>", _DISCOVERY),
+        answers=True,
+    )
+
+
+def _scheduler(inputs: list[str]) -> Grant:
+    return Grant(
+        publish=(
+            *_LOOK,
+            *_api("STREAM.PURGE", *inputs, subjects.RESULTS_STREAM),
+            *_api("CONSUMER.CREATE", *inputs, below=".>"),
+            *_api("CONSUMER.DURABLE.CREATE", *inputs, below=".*"),
+            *_api("CONSUMER.INFO", *inputs, below=".*"),
+            *_api("CONSUMER.LIST", *inputs),
+            *_read("KV_REG", "KV_WORKERS", "KV_LEASE", subjects.RESULTS_STREAM, *inputs),
+            "$KV.LEASE.>",
+            "out.>",
+            "ev.>",
+            "ctl.w.*.*",
+            "ctl.call.*.*",
+            "registry.function.get",
+        ),
+        subscribe=(_inbox("scheduler"), "scheduler.>", "wake.*", "kv.REG.>", "kv.WORKERS.>", _DISCOVERY),
+        answers=True,
+    )
+
+
+def _worker(inputs: list[str]) -> Grant:
+    return Grant(
+        publish=(
+            *_LOOK,
+            *_api("CONSUMER.MSG.NEXT", *inputs, below=".*"),
+            *_api("CONSUMER.INFO", *inputs, below=".*"),
+            *(f"$JS.ACK.{stream}.>" for stream in inputs),
+            # The newer form of the same, which a server may be told to use.
+            *(f"$JS.ACK.*.*.{stream}.>" for stream in inputs),
+            *_read("KV_REG", "KV_WORKERS", subjects.RESULTS_STREAM),
+            "in.>",  # an input's next attempt
+            "out.>",
+            "log.>",
+            "ev.>",
+            "wake.*",
+            "$KV.WORKERS.>",
+            *_blobs("TMP"),
+            *_read("OBJ_CODE"),
+        ),
+        subscribe=(_inbox("worker"), "ctl.w.*.*", "ctl.call.*.*", "kv.REG.>", _DISCOVERY),
+        answers=True,
+    )
+
+
+_CALL: Final = (
+    "in.*.*.>",
+    "wake.*",
+    "registry.function.get",
+    "registry.app.get",
+    "scheduler.call.>",
+    "ctl.call.*.*",
+    # By subject only: the form with a body reads the whole stream.
+    *_api("DIRECT.GET", subjects.RESULTS_STREAM, below=".out.>"),
+    *_blobs("TMP"),
+)
+"""What it takes to call functions and to have their results."""
+
+
+def _client() -> Grant:
+    return Grant(
+        publish=(*_CALL, "registry.>", "scheduler.fleet.>", *_blobs("CODE")),
+        subscribe=(_inbox("client"), "res.>", "log.>", "ev.>"),
+    )
+
+
+def _guest() -> Grant:
+    return Grant(publish=_CALL, subscribe=(_inbox("guest"), "res.>"))
+
+
+def _gateway() -> Grant:
+    return Grant(
+        publish=(
+            *_CALL,
+            "registry.>",
+            "scheduler.fleet.>",
+            *_LOOK,
+            *_read("KV_REG", "KV_WORKERS", "LOGS", "EVENTS", subjects.RESULTS_STREAM),
+            "$SRV.>",
+        ),
+        subscribe=(
+            _inbox("gateway"),
+            "res.>",
+            "log.>",
+            "ev.>",
+            "kv.REG.>",
+            "kv.WORKERS.>",
+            "gateway.>",
+            _DISCOVERY,
+        ),
+        answers=True,
+    )

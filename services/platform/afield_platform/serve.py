@@ -1,0 +1,149 @@
+"""`python -m afield_platform.serve ROLE...`: several services in one process, each with a bus and a NATS user of its own.
+
+The only place that imports more than one service. A service that fails is started again, after a pause that grows,
+and the others do not notice.
+"""
+
+import argparse
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import anyio
+from anyio.abc import TaskStatus
+from pydantic import ValidationError
+
+from afield._bus.connection import Bus
+from afield_common import log
+from afield_common.main import READY_FD, describe, notify_ready, uvloop_is_here
+from afield_common.service import Service
+from afield_common.settings import Settings
+from afield_platform.backoff import Backoff
+from afield_platform.files import read_json
+from afield_platform.roles import Service as Role
+
+
+class Host:
+    """Keeps one service running until told to stop."""
+
+    def __init__(self, make: type[Service[Any]], settings: Settings) -> None:
+        self._make = make
+        self._settings = settings
+        self._service: Service[Any] | None = None
+        self._stopping = anyio.Event()
+        self._backoff = Backoff()
+        self._log = log.get_logger(__name__)
+
+    async def run(self) -> None:
+        """Run the service, again after each failure, until `stop`."""
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                await self._run_once()
+            except Exception as error:  # whatever it is, the other services must go on
+                how: Mapping[str, Any] = {"exc_info": error}
+            else:
+                how = {}
+            if self._stopping.is_set():
+                return
+            pause = self._backoff.delay(time.monotonic() - began)
+            self._log.error("service ended; starting it again", role=self._make.role, pause_s=pause, **how)
+            with anyio.move_on_after(pause):
+                await self._stopping.wait()
+
+    def stop(self, reason: str) -> None:
+        """Make `run` return, after an orderly stop of the service."""
+        self._stopping.set()
+        if self._service is not None:
+            self._service.request_stop(reason)
+
+    async def _run_once(self) -> None:
+        async with Bus.open(self._settings.address, name=f"afield-{self._make.role}") as bus:
+            self._service = service = self._make(bus, self._settings)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    await tasks.start(service.run)
+                    notify_ready(service.role, service.address)
+                    if self._stopping.is_set():  # asked while it was starting
+                        service.request_stop("asked to")
+            finally:
+                self._service = None
+
+
+async def serve(hosts: Sequence[Host]) -> None:
+    """Run services until SIGTERM or SIGINT; the third signal ends the process at once."""
+    async with anyio.create_task_group() as signals:
+        await signals.start(_stop_on_signals, hosts)
+        async with anyio.create_task_group() as tasks:
+            for host in hosts:
+                tasks.start_soon(host.run)
+        signals.cancel_scope.cancel()
+
+
+async def _stop_on_signals(
+    hosts: Sequence[Host], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    seen = 0
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            seen += 1
+            if seen >= 3:
+                os._exit(128 + number)  # somebody insists; what we own dies with us
+            for host in hosts:
+                host.stop(signal.Signals(number).name)
+
+
+def load(role: str) -> tuple[type[Service[Any]], type[Settings]]:
+    """Import a service; return its class and the class of its settings."""
+    name = role.capitalize()
+    service = importlib.import_module(f"afield_{role}.service")
+    settings = importlib.import_module(f"afield_{role}.settings")
+    return getattr(service, f"{name}Service"), getattr(settings, f"{name}Settings")
+
+
+def secret_settings(role: str, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of a role that are secret: they come from a file, since user code sees the environment."""
+    settings = {"token": f"{role}:{secrets[role]}"}
+    if role == "worker":
+        settings["guest_token"] = f"guest:{secrets['guest']}"
+    if role == "gateway":
+        settings["gateway_token"] = secrets["http"]
+    return settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the roles named on the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m afield_platform.serve", description=__doc__)
+    parser.add_argument("roles", nargs="+", choices=get_args(Role), metavar="ROLE")
+    parser.add_argument("--secrets", type=Path, required=True, help="JSON file: a secret for each role")
+    args = parser.parse_args(argv)
+    secrets = read_json(args.secrets)
+    if secrets is None:
+        parser.error(f"there is no file {args.secrets}")
+    if READY_FD in os.environ:
+        os.set_inheritable(int(os.environ[READY_FD]), False)  # containers have no business with it
+    hosts = []
+    try:
+        for role in args.roles:
+            make, settings = load(role)
+            hosts.append(Host(make, settings(**secret_settings(role, secrets))))
+    except ValidationError as error:
+        print(describe(error), file=sys.stderr)
+        return 2
+    common = Settings()
+    log.configure(common.log_level, common.log_format)
+    # What has been imported stays: the collector need not look at it again and again.
+    gc.freeze()
+    anyio.run(serve, hosts, backend_options={"use_uvloop": uvloop_is_here()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The registry: the truth about apps and functions."""

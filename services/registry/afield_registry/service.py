@@ -1,0 +1,255 @@
+"""The registry as a service: requests in, records out. The rules are in apps.py, states.py and validation.py."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+import anyio
+
+from afield._bus.connection import Bus
+from afield._bus.errors import BusError, ConflictError
+from afield._bus.msg import Msg
+from afield._wire import api, subjects
+from afield._wire.api import AppRef, FunctionRef
+from afield._wire.codec import WireError, decode, encode
+from afield._wire.functions import AppRecord, FunctionRecord
+from afield._wire.ids import new_id
+from afield._wire.messages import Event, EventKind
+from afield_common.clock import Clock, SystemClock
+from afield_common.errors import RefusedError
+from afield_common.jetstream import JetStream
+from afield_common.service import Service
+from afield_common.store import ensure_assets
+from afield_registry import apps, validation
+from afield_registry.beats import AppKey, Beats
+from afield_registry.index import Stored
+from afield_registry.lanes import close_lanes, open_lanes
+from afield_registry.settings import RegistrySettings
+from afield_registry.states import RUNNING, AppEvent, next_state
+from afield_registry.store import RecordStore
+
+_TRIES: Final = 5
+"""Compare-and-sets of one change; another registry would have to win every one of them."""
+
+_TIDY_AGAIN_S: Final = 2.0
+"""Seconds until the house is tidied again after it failed."""
+
+
+class RegistryService(Service[RegistrySettings]):
+    """Creates streams and buckets at its start, then keeps the apps."""
+
+    role: ClassVar[str] = "registry"
+
+    def __init__(self, bus: Bus, settings: RegistrySettings, *, clock: Clock | None = None) -> None:
+        super().__init__(bus, settings)
+        self._clock = clock or SystemClock()
+        self._jet = JetStream(bus)
+        self._store = RecordStore(bus)
+        self._index = self._store.index
+        self._beats = Beats(settings.heartbeat_s)
+        self._changing: defaultdict[AppKey, anyio.Lock] = defaultdict(anyio.Lock)
+        self._remove_hook: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        """Create what the server lacks, load the records, answer requests."""
+        await ensure_assets(self.bus, self.settings.shards)
+        await self.tasks.start(self._store.follow)
+        self._remove_hook = self.bus.on_reconnect(self._on_reconnect)
+        # Every registry hears every heartbeat, whichever of them answers it.
+        await self.bus.subscribe(api.APP_HEARTBEAT.subject, self._on_beat)
+        self.tasks.start_soon(self._keep_house)
+        await self.serve(
+            {
+                api.APP_CREATE: self.create_app,
+                api.APP_PUBLISH: self.publish_functions,
+                api.APP_HEARTBEAT: self.heartbeat,
+                api.APP_STOP: self.stop_app,
+                api.APP_GET: self.get_app,
+                api.APP_LIST: self.list_apps,
+                api.FUNCTION_GET: self.get_function,
+            }
+        )
+
+    async def cleanup(self) -> None:
+        """Listen to the connection no more."""
+        self._remove_hook()
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    async def create_app(self, request: api.CreateApp) -> api.AppCreated:
+        """Start an app. Runs of one name are apart: each request makes an app of its own."""
+        validation.check_app(request)
+        app = apps.created(request, new_id("ap"), self._clock.time())
+        await self._store.add_app(app)
+        if app.state == "ephemeral":
+            self._beats.seen(AppKey(app.ws, app.app_id), self._clock.monotonic())
+        await self._tell("app.started", app, f"app {app.name or app.app_id} started")
+        self.log.info("app started", app_id=app.app_id, app=app.name, state=app.state)
+        return api.AppCreated(
+            app_id=app.app_id, heartbeat_s=self.settings.heartbeat_s, shards=self.settings.shards
+        )
+
+    async def publish_functions(self, request: api.PublishFunctions) -> api.FunctionsPublished:
+        """Give an app functions. The same request again changes nothing and has the same reply."""
+        validation.check_functions(request)
+        self._running(AppRef(ws=request.ws, app_id=request.app_id))
+        key = AppKey(request.ws, request.app_id)
+        names = tuple(spec.name for spec in request.functions)
+        async with self._changing[key]:
+            app = await self._change(key, lambda old: apps.with_functions(old, names, lambda: new_id("fu")))
+            known = {record.function_id: record for record in self._index.functions_of(app)}
+            records = tuple(
+                apps.function_record(app, spec, self.settings.shards, known) for spec in request.functions
+            )
+            async with anyio.create_task_group() as tasks:
+                for record in records:
+                    tasks.start_soon(self._store.put_function, record)
+                tasks.start_soon(open_lanes, self._jet, records)
+        return api.FunctionsPublished(functions=records)
+
+    async def heartbeat(self, request: api.AppHeartbeat) -> api.Done:
+        """Answer a client's heartbeat; refused when its app is no longer there, so that the client can stop."""
+        app = self._running(AppRef(ws=request.ws, app_id=request.app_id))
+        next_state(app.state, "beat")
+        return api.Done()
+
+    async def stop_app(self, request: AppRef) -> api.Done:
+        """Stop an app: nobody can call it any more, what waits is dropped. Repeating it is harmless."""
+        app = self._known(request)
+        await self._end(AppKey(app.ws, app.app_id), "stop", request.reason or "asked to stop")
+        return api.Done()
+
+    async def get_app(self, request: AppRef) -> AppRecord:
+        """Return an app by id, or the latest running one of a name."""
+        return self._known(request)
+
+    async def list_apps(self, request: api.ListApps) -> api.AppList:
+        """Return the apps of an environment."""
+        validation.check_ws(request.ws)
+        found = self._index.apps(request.ws)
+        return api.AppList(
+            apps=tuple(app for app in found if request.include_stopped or app.state in RUNNING)
+        )
+
+    async def get_function(self, request: FunctionRef) -> FunctionRecord:
+        """Return a function of a running app."""
+        if request.function_id:
+            stored = self._index.function(request.ws, request.function_id)
+            if stored is None:
+                raise RefusedError(
+                    "not_found", f"there is no function {request.function_id} in {request.ws!r}"
+                )
+            self._running(AppRef(ws=request.ws, app_id=stored.record.app_id))
+            return stored.record
+        app = self._running(AppRef(ws=request.ws, app_id=request.app_id, name=request.app_name))
+        stored = self._index.function(request.ws, app.functions.get(request.name, ""))
+        if stored is None:
+            has = ", ".join(sorted(app.functions)) or "no functions"
+            raise RefusedError(
+                "not_found",
+                f"app {app.name or app.app_id} has no function {request.name!r}; it has {has}",
+            )
+        return stored.record
+
+    # -- look-ups ---------------------------------------------------------------------------------
+
+    def _known(self, ref: AppRef) -> AppRecord:
+        validation.check_ws(ref.ws)
+        if ref.app_id:
+            found, wanted = self._index.app(ref.ws, ref.app_id), ref.app_id
+        elif ref.name:
+            found, wanted = self._index.latest(ref.ws, ref.name), f"named {ref.name!r} running"
+        else:
+            raise RefusedError("invalid", "expected the id or the name of an app, got neither")
+        if found is None:
+            raise RefusedError("not_found", f"there is no app {wanted} in environment {ref.ws!r}")
+        return found.record
+
+    def _running(self, ref: AppRef) -> AppRecord:
+        app = self._known(ref)
+        if app.state not in RUNNING:
+            raise RefusedError("not_found", f"app {app.name or app.app_id} is stopped: {app.stop_reason}")
+        return app
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    async def _change(self, key: AppKey, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
+        """Write what `change` makes of an app, again on a fresher record when somebody was faster."""
+        for _ in range(_TRIES):
+            stored: Stored[AppRecord] | None = self._index.app(*key)
+            if stored is None:
+                raise RefusedError("not_found", f"there is no app {key.app_id} in environment {key.ws!r}")
+            app = change(stored.record)
+            if app == stored.record:
+                return app
+            try:
+                await self._store.change_app(app, stored.revision)
+            except ConflictError:
+                await self._store.reload(subjects.app_key(*key))
+            else:
+                return app
+        raise RefusedError("unavailable", f"app {key.app_id} is being changed by others; try again")
+
+    async def _end(self, key: AppKey, event: AppEvent, reason: str) -> None:
+        async with self._changing[key]:
+            stored = self._index.app(*key)
+            if stored is not None and stored.record.state != "stopped":
+                now = self._clock.time()
+
+                def stop(old: AppRecord) -> AppRecord:
+                    return old if old.state == "stopped" else apps.stopped(old, event, reason, now)
+
+                app = await self._change(key, stop)
+                await self._tell("app.stopped", app, reason)
+                self.log.info("app stopped", app_id=app.app_id, app=app.name, reason=reason)
+            self._beats.forget(key)
+            if stored is not None:
+                await self._remove(self._index.functions_of(stored.record))
+        self._changing.pop(key, None)
+
+    async def _remove(self, functions: list[FunctionRecord]) -> None:
+        """Take functions away: consumers, waiting inputs, and the record last, as it says that work is left."""
+
+        async def remove(function: FunctionRecord) -> None:
+            await close_lanes(self._jet, function)
+            await self._store.remove_function(function)
+
+        async with anyio.create_task_group() as tasks:
+            for function in functions:
+                tasks.start_soon(remove, function)
+
+    async def _tell(self, kind: EventKind, app: AppRecord, detail: str) -> None:
+        event = Event(kind=kind, at=self._clock.time(), app_id=app.app_id, detail=detail)
+        await self.bus.publish(subjects.event(app.ws, app.app_id), encode(event))
+
+    # -- housekeeping -----------------------------------------------------------------------------
+
+    def _on_beat(self, msg: Msg) -> None:
+        try:
+            beat = decode(api.AppHeartbeat, msg.data)
+        except WireError:
+            return  # whoever answers the request tells the client
+        self._beats.heard(AppKey(beat.ws, beat.app_id), self._clock.monotonic())
+
+    def _on_reconnect(self) -> None:
+        self._beats.forgive(self._clock.monotonic())
+
+    async def _keep_house(self) -> None:
+        while True:
+            pause = self._beats.grace
+            try:
+                await self._tidy()
+                pause = self._beats.pause(self._clock.monotonic())
+            except* (BusError, RefusedError) as errors:
+                # The server is away, or another registry tidies too. Nothing is lost: what is left is found again.
+                pause = min(pause, _TIDY_AGAIN_S)
+                self.log.warning("could not tidy up", errors=[str(error) for error in errors.exceptions])
+            await self._clock.sleep(pause)
+
+    async def _tidy(self) -> None:
+        self._beats.keep(self._index.ephemeral(), self._clock.monotonic())
+        for key in self._beats.lapsed(self._clock.monotonic()):
+            await self._end(key, "lapse", f"no heartbeat from its client for {self._beats.grace:g} s")
+        await self._remove(list(self._index.leftovers()))
+        for app in self._index.expired(self._clock.time() - self.settings.keep_stopped_s):
+            await self._store.erase(app)

@@ -1,0 +1,1 @@
+"""The scheduler: how many containers a function has, and where they run."""

@@ -1,0 +1,79 @@
+"""How many packs wait for functions, or run: asked of the consumers of their lanes."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import anyio
+
+from afield._wire import subjects
+from afield._wire.functions import FunctionRecord
+from afield._wire.streams import consumer_config
+from afield._wire.subjects import LANES, Lane
+from afield_common.jetstream import ConsumerState, JetStream
+
+ONE_BY_ONE: Final = 16
+"""Up to so many functions are asked for one by one; beyond, one list of all consumers is cheaper."""
+
+
+class Demand(NamedTuple):
+    """The answer: packs by function id, and the functions that lack a consumer (it expired unused)."""
+
+    backlog: dict[str, int]
+    dormant: set[str]
+
+
+async def look(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
+    """Return the backlog of these functions."""
+    wanted = list(functions)
+    if len(wanted) > ONE_BY_ONE:
+        return await sweep(jet, wanted)
+    states: dict[tuple[str, Lane], ConsumerState | None] = {}
+
+    async def ask(function: FunctionRecord, lane: Lane) -> None:
+        name = subjects.input_consumer(function.ws, function.function_id, lane)
+        stream = subjects.input_stream(function.shard)
+        states[function.function_id, lane] = await jet.consumer(stream, name)
+
+    async with anyio.create_task_group() as tasks:
+        for function in wanted:
+            for lane in LANES:
+                tasks.start_soon(ask, function, lane)
+    return _sum(wanted, states)
+
+
+async def sweep(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
+    """Return the backlog of these functions from one list of the consumers of each shard."""
+    wanted = list(functions)
+    found: dict[str, ConsumerState] = {}
+    for shard in {function.shard for function in wanted}:
+        async for state in jet.consumers(subjects.input_stream(shard)):
+            found[state.name] = state
+    states = {
+        (function.function_id, lane): found.get(
+            subjects.input_consumer(function.ws, function.function_id, lane)
+        )
+        for function in wanted
+        for lane in LANES
+    }
+    return _sum(wanted, states)
+
+
+def _sum(functions: Iterable[FunctionRecord], states: dict[tuple[str, Lane], ConsumerState | None]) -> Demand:
+    demand = Demand({}, set())
+    for function in functions:
+        backlog = 0
+        for lane in LANES:
+            state = states[function.function_id, lane]
+            if state is None:
+                demand.dormant.add(function.function_id)
+            else:
+                backlog += state.pending + state.ack_pending
+        demand.backlog[function.function_id] = backlog
+    return demand
+
+
+async def awaken(jet: JetStream, function: FunctionRecord) -> None:
+    """Make the consumers of a function again; those that exist stay."""
+    for lane in LANES:
+        config = consumer_config(function.ws, function.function_id, function.shard, lane)
+        await jet.create_consumer(subjects.input_stream(function.shard), config)

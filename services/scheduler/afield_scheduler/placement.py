@@ -1,0 +1,151 @@
+"""Where containers go: filter the hosts, rank them, plan. A pure function, and a deterministic one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from afield._wire.functions import FunctionSpec, Resources
+from afield_scheduler.devices import take, without
+
+LEAST_MEMORY_MIB: Final = 8
+"""Memory that a container is counted with at least, so that no host takes endlessly many that ask for nothing."""
+
+_EPSILON: Final = 1e-9
+
+
+class Need(NamedTuple):
+    """What one container asks of its host."""
+
+    cpu: float
+    memory_mib: int
+    gpu: tuple[str, ...] = ()
+    runner: str = "auto"
+
+
+def need_of(spec: FunctionSpec) -> Need:
+    """Return what one container of a function asks for."""
+    return _need(spec.resources, spec.runner)
+
+
+def _need(resources: Resources, runner: str = "auto") -> Need:
+    return Need(resources.cpu, max(resources.memory_mib, LEAST_MEMORY_MIB), resources.gpu, runner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A worker's host: what it has, and what of it is free."""
+
+    worker_id: str
+    cpus: float
+    memory_mib: int
+    gpus: tuple[str, ...] = ()
+    runners: tuple[str, ...] = ("process",)
+    draining: bool = False
+    refused: str = ""
+    """Why its worker refused this function a moment ago."""
+    cpus_free: float
+    memory_free: int
+    gpus_free: tuple[str, ...] = ()
+
+    def with_container(self, need: Need) -> "Host":
+        """Return the host with one more container on it."""
+        devices = take(self.gpus_free, need.gpu) or ()
+        return replace(
+            self,
+            cpus_free=self.cpus_free - need.cpu,
+            memory_free=self.memory_free - need.memory_mib,
+            gpus_free=without(self.gpus_free, devices),
+        )
+
+
+def occupied(host: Host, containers: Iterable[Resources]) -> Host:
+    """Return the host with these containers on it."""
+    for resources in containers:
+        host = host.with_container(_need(resources))
+    return host
+
+
+class Misfit(NamedTuple):
+    """Why a host does not take a container; `never` says that waiting does not help."""
+
+    reason: str
+    never: bool
+
+
+class Plan(NamedTuple):
+    """Where to start containers, one worker id each, and why not more."""
+
+    workers: tuple[str, ...]
+    misfits: dict[str, Misfit]
+    """By worker id; empty when everything fits."""
+
+    @property
+    def never(self) -> bool:
+        """Whether no present host can ever take the container that did not fit."""
+        return bool(self.misfits) and all(misfit.never for misfit in self.misfits.values())
+
+
+def misfit(need: Need, host: Host) -> Misfit | None:
+    """Return why a host cannot take one more container; None when it can."""
+    return _never(need, host) or _not_now(need, host)
+
+
+def _never(need: Need, host: Host) -> Misfit | None:
+    if need.runner not in ("auto", *host.runners):
+        return Misfit(f"has no runner {need.runner!r} (it has {', '.join(host.runners) or 'none'})", True)
+    if need.cpu > host.cpus + _EPSILON:
+        return Misfit(f"has {host.cpus:g} cores, {need.cpu:g} are asked for", True)
+    if need.memory_mib > host.memory_mib:
+        return Misfit(f"has {host.memory_mib} MiB of memory, {need.memory_mib} are asked for", True)
+    if take(host.gpus, need.gpu) is None:
+        has = ", ".join(host.gpus) or "no GPU"
+        return Misfit(f"has {has}, {' or '.join(need.gpu)} is asked for", True)
+    return None
+
+
+def _not_now(need: Need, host: Host) -> Misfit | None:
+    if host.draining:
+        return Misfit("is being drained", False)
+    if host.refused:
+        return Misfit(f"refused: {host.refused}", False)
+    if need.cpu > host.cpus_free + _EPSILON:
+        return Misfit(f"has {max(0.0, host.cpus_free):g} of {host.cpus:g} cores free", False)
+    if need.memory_mib > host.memory_free:
+        return Misfit(f"has {max(0, host.memory_free)} of {host.memory_mib} MiB free", False)
+    if take(host.gpus_free, need.gpu) is None:
+        return Misfit("has all fitting GPUs in use", False)
+    return None
+
+
+def place(need: Need, hosts: Sequence[Host], count: int) -> Plan:
+    """Return where to start up to `count` containers.
+
+    Each goes to the host that is least loaded afterwards; ties go to the smaller worker id. The same arguments always
+    give the same plan.
+    """
+    state = {host.worker_id: host for host in hosts}
+    chosen: list[str] = []
+    while len(chosen) < count:
+        fitting = [host for host in state.values() if misfit(need, host) is None]
+        if not fitting:
+            return Plan(tuple(chosen), {h.worker_id: m for h in state.values() if (m := misfit(need, h))})
+        best = min(fitting, key=lambda host: (_load_after(need, host), host.worker_id))
+        state[best.worker_id] = best.with_container(need)
+        chosen.append(best.worker_id)
+    return Plan(tuple(chosen), {})
+
+
+def _load_after(need: Need, host: Host) -> float:
+    """The busier of cores and memory, as a share, with one more container."""
+    cores = 1 - (host.cpus_free - need.cpu) / host.cpus if host.cpus else 1.0
+    memory = 1 - (host.memory_free - need.memory_mib) / host.memory_mib if host.memory_mib else 1.0
+    return round(max(cores, memory), 9)
+
+
+def explain(plan: Plan) -> str:
+    """Say in one sentence why no (more) container can be started, worker by worker."""
+    if not plan.misfits:
+        return "no worker is there"
+    start = "no worker can run it" if plan.never else "no worker has room now"
+    each = "; ".join(f"{worker} {misfit.reason}" for worker, misfit in sorted(plan.misfits.items()))
+    return f"{start}: {each}"

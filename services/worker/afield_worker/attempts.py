@@ -1,0 +1,106 @@
+"""When a failed input is tried again, and what the errors say that the worker itself finds. Pure."""
+
+from typing import Final, NamedTuple
+
+from afield._wire.functions import FunctionSpec, RetryPolicy
+from afield._wire.messages import ErrorInfo, ErrorKind
+
+RETRIED: Final[frozenset[ErrorKind]] = frozenset({"exception", "exit", "timeout"})
+"""What the user's code did costs an attempt; what the platform did costs none; the rest would not change."""
+
+
+class Exit(NamedTuple):
+    """How a container ended, as far as anybody outside can see."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    peak_mib: int = 0
+    limit_mib: int | None = None
+    log_tail: tuple[str, ...] = ()
+    """The last lines that it wrote."""
+    platform: str = ""
+    """Why it is the platform's doing, if it is: such an end is never blamed on the user's code."""
+
+    def __str__(self) -> str:
+        if self.platform:
+            return self.platform
+        if self.signal is not None:
+            return f"was killed by signal {self.signal}"
+        return f"ended with exit code {self.exit_code}"
+
+
+def retry_delay(policy: RetryPolicy, attempt: int) -> float | None:
+    """Return the seconds to wait before the attempt that follows `attempt`, or None when there is none."""
+    if attempt > policy.max_retries:
+        return None
+    return min(policy.initial_delay * policy.backoff_coefficient ** (attempt - 1), policy.max_delay)
+
+
+def timeout_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ...] = ()) -> ErrorInfo:
+    """The input ran for longer than its function allows."""
+    return ErrorInfo(
+        kind="timeout",
+        message=f"{spec.name} ran for longer than its timeout of {spec.timeout:g} s",
+        container_id=container_id,
+        log_tail=log_tail,
+    )
+
+
+def memory_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo:
+    """The container was killed for the memory that it took."""
+    limit = f"its limit of {end.limit_mib} MiB" if end.limit_mib else "the memory of its host"
+    return ErrorInfo(
+        kind="memory",
+        message=f"the container of {spec.name} ran out of memory: it used {end.peak_mib} MiB, over {limit}",
+        exit_code=end.exit_code,
+        signal=end.signal,
+        container_id=container_id,
+        log_tail=end.log_tail,
+    )
+
+
+def lost_error(spec: FunctionSpec, container_id: str, end: Exit, losses: int) -> ErrorInfo:
+    """The input took its container with it too often."""
+    times = "once" if losses == 1 else f"{losses} times"
+    return ErrorInfo(
+        kind="lost",
+        message=f"the container of {spec.name} {end} while it ran this input; it was lost {times}",
+        exit_code=end.exit_code,
+        signal=end.signal,
+        container_id=container_id,
+        log_tail=end.log_tail,
+    )
+
+
+def lost_generator_error(spec: FunctionSpec, container_id: str) -> ErrorInfo:
+    """Another run of the generator was lost after some of its values were stored."""
+    return ErrorInfo(
+        kind="lost",
+        message=f"the container that ran the generator {spec.name} was lost after it had yielded values",
+        container_id=container_id,
+    )
+
+
+def startup_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo:
+    """The container ended before its code was loaded."""
+    if end.oom:
+        return memory_error(spec, container_id, end)
+    return ErrorInfo(
+        kind="startup",
+        message=f"the container of {spec.name} {end} before its code was loaded",
+        exit_code=end.exit_code,
+        signal=end.signal,
+        container_id=container_id,
+        log_tail=end.log_tail,
+    )
+
+
+def slow_start_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ...]) -> ErrorInfo:
+    """The container was not ready in time."""
+    return ErrorInfo(
+        kind="startup",
+        message=f"the container of {spec.name} was not ready within its startup timeout of {spec.startup_timeout:g} s",
+        container_id=container_id,
+        log_tail=log_tail,
+    )

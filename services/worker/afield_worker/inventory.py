@@ -1,0 +1,73 @@
+"""What this host has to give, and whether a function fits into what is left of it."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+
+from afield._wire.functions import FunctionSpec, Resources
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_MIB: Final = 2**20
+
+
+class Capacity(NamedTuple):
+    """Cores, memory and runners of this host."""
+
+    cpus: float
+    memory_mib: int
+    runners: tuple[str, ...]
+
+    def refusal(self, spec: FunctionSpec, taken: Iterable[Resources]) -> str:
+        """Return why no container of this function can be started now, empty if one can.
+
+        `taken` are the reservations of the containers that are here.
+        """
+        asked = spec.resources
+        if spec.runner != "auto" and spec.runner not in self.runners:
+            return f"it needs the runner {spec.runner!r}, this worker has {', '.join(self.runners)}"
+        if spec.image:
+            return f"it needs the image {spec.image}, this worker has only its own interpreter"
+        if asked.gpu:
+            return f"it needs a GPU ({' or '.join(asked.gpu)}), this worker has none"
+        reserved = list(taken)
+        cpus = self.cpus - sum(each.cpu for each in reserved)
+        # Sums of decimal fractions are a little off.
+        if asked.cpu > cpus + 1e-6:
+            return f"it reserves {asked.cpu:g} cores, {max(cpus, 0):g} of {self.cpus:g} are free"
+        memory = self.memory_mib - sum(each.memory_mib for each in reserved)
+        if asked.memory_mib > memory:
+            return f"it reserves {asked.memory_mib} MiB, {max(memory, 0)} of {self.memory_mib} are free"
+        return ""
+
+
+def measure(cpus: float, memory_mib: int, runners: tuple[str, ...]) -> Capacity:
+    """Return what this host has; figures other than 0 are taken as they are."""
+    return Capacity(cpus or host_cpus(), memory_mib or host_memory_mib(), runners)
+
+
+def host_cpus(cgroup: Path = _CGROUP) -> float:
+    """Return the cores that this process may use: by its affinity, and by the quota of its cgroup."""
+    cores = float(len(os.sched_getaffinity(0)))
+    text = _read(cgroup / "cpu.max").split()
+    if len(text) == 2 and text[0] != "max":
+        return min(cores, int(text[0]) / int(text[1]))
+    return cores
+
+
+def host_memory_mib(cgroup: Path = _CGROUP) -> int:
+    """Return the memory of the host in MiB, or of our cgroup if that has less."""
+    total = int(psutil.virtual_memory().total)
+    limit = _read(cgroup / "memory.max").strip()
+    if limit.isdecimal():
+        total = min(total, int(limit))
+    return total // _MIB
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # no cgroup v2 here: no limit of its kind

@@ -1,0 +1,108 @@
+"""The packs that this worker holds, and what it remembers of those that it held. Pure."""
+
+from math import inf
+from typing import Final
+
+from afield._wire.messages import ErrorInfo, InputPack
+from afield._wire.streams import ACK_WAIT
+from afield._wire.subjects import Lane
+from afield_worker.alarm import Alarm
+from afield_worker.held import Delivery, Held
+from afield_worker.instructions import Ack, Instruction, Nak, Progress, Settle
+from afield_worker.recent import Recent
+
+PROGRESS_S: Final = ACK_WAIT / 3
+
+
+class Ledger:
+    """Every pack from its delivery until it is acknowledged (after its result is stored) or sent back."""
+
+    __slots__ = ("_alarm", "_done", "_progress_at", "_returned", "_token", "held")
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.held: dict[str, Held] = {}
+        """By the subject of the input."""
+        self._alarm = alarm
+        self._token = 0
+        self._progress_at = inf
+        self._done = Recent(4096)
+        self._returned = Recent(4096)
+
+    def known(self, subject: str, delivery: Delivery) -> list[Instruction] | None:
+        """Say what to do with a twin of a pack that is held, or that is done with; None for another.
+
+        The twin's handle replaces the one before. A twin of what has a stored result is only acknowledged.
+        """
+        twin = self.held.get(subject)
+        if twin is not None:
+            twin.delivery = delivery
+            return []
+        return [Ack(delivery)] if subject in self._done else None
+
+    def take(
+        self,
+        subject: str,
+        lane: Lane,
+        pack: InputPack,
+        delivery: Delivery,
+        num_delivered: int,
+        now: float,
+        *,
+        fetching: bool,
+    ) -> Held:
+        """Hold a pack that was delivered."""
+        self._token += 1
+        # What this worker sent back by itself was no loss.
+        delivered = num_delivered - self._returned.get(subject)
+        held = Held(self._token, subject, lane, pack, delivery, delivered, now, fetching=fetching)
+        self.held[subject] = held
+        if self._progress_at == inf:
+            self._progress_at = now + PROGRESS_S
+            self._alarm.at(self._progress_at)
+        return held
+
+    def refuse(self, delivery: Delivery, subject: str, delay: float) -> Instruction:
+        """Send a delivery back that was never held."""
+        self._returned.add(subject)
+        return Nak(delivery, delay)
+
+    def give_back(
+        self, held: Held, out: list[Instruction], *, delay: float = 0.0, lost: bool = False
+    ) -> None:
+        """Send a pack back. `lost`: it counts towards the losses after which an input ends."""
+        held.advance("give_back")
+        del self.held[held.subject]
+        if not lost:
+            self._returned.add(held.subject)
+        out.append(Nak(held.delivery, delay))
+
+    def settle(self, held: Held, container_id: str, out: list[Instruction]) -> None:
+        """All inputs have an end: store it, as soon as the values of a generator are stored."""
+        held.advance("settle")
+        results, moved = held.outcome()
+        settle = Settle(held, results, moved, container_id)
+        if held.chunks_unstored > 0:
+            held.settling = settle
+        else:
+            out.append(settle)
+
+    def fail(self, held: Held, error: ErrorInfo, out: list[Instruction]) -> None:
+        """End all inputs that have no end with the same error."""
+        for index in held.unfinished():
+            held.fail(index, error)
+        self.settle(held, error.container_id, out)
+
+    def stored(self, held: Held) -> Instruction:
+        """The stream has the results: the input is done with."""
+        held.advance("stored")
+        del self.held[held.subject]
+        self._done.add(held.subject)
+        return Ack(held.delivery)
+
+    def tick(self, now: float, out: list[Instruction]) -> None:
+        """Report progress on everything held, all at once, often enough to keep it."""
+        if now >= self._progress_at:
+            if self.held:
+                out.append(Progress(tuple(held.delivery for held in self.held.values())))
+            self._progress_at = now + PROGRESS_S if self.held else inf
+        self._alarm.at(self._progress_at)

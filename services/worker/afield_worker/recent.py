@@ -1,0 +1,28 @@
+"""A bounded memory of what was seen lately, with counts."""
+
+
+class Recent:
+    """Keys seen, with how often; beyond `limit` keys the oldest is forgotten."""
+
+    __slots__ = ("_counts", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._counts: dict[str, int] = {}
+        self._limit = limit
+
+    def add(self, key: str) -> None:
+        """Note that `key` was seen once more."""
+        counts = self._counts
+        counts[key] = counts.get(key, 0) + 1
+        if len(counts) > self._limit:
+            del counts[next(iter(counts))]
+
+    def get(self, key: str) -> int:
+        """Return how often `key` was seen."""
+        return self._counts.get(key, 0)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._counts
+
+    def __len__(self) -> int:
+        return len(self._counts)

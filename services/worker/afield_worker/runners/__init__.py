@@ -1,0 +1,1 @@
+"""Ways to make a container; each is a Runner of `base`."""

@@ -1,0 +1,217 @@
+"""A world for the worker's pool: a clock, a model of what it was told, and the rules that must always hold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from afield._wire import guest
+from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec, RetryPolicy
+from afield._wire.messages import BlobRef, ErrorInfo, InputPack, InputResult
+from afield._wire.subjects import Lane
+from afield_worker.attempts import Exit
+from afield_worker.held import Held
+from afield_worker.instructions import (
+    Ack,
+    Fetch,
+    Instruction,
+    Interrupt,
+    Kill,
+    Nak,
+    Progress,
+    Pull,
+    Report,
+    Send,
+    Settle,
+    StoreChunk,
+    Unpull,
+)
+from afield_worker.pool import Pool
+
+CALL = "fc-session-0-1"
+
+
+def record(function_id: str = "fu-1", **spec: Any) -> FunctionRecord:
+    """A function, with any field of its spec set."""
+    return FunctionRecord(
+        function_id=function_id,
+        app_id="ap-1",
+        app_name="app",
+        ws="main",
+        shard=0,
+        spec=FunctionSpec(name="square", code=CodeRef(module="m", qualname="square"), **spec),
+    )
+
+
+def retries(count: int, delay: float = 1.0) -> RetryPolicy:
+    """A policy of `count` retries, `delay` seconds apart."""
+    return RetryPolicy(max_retries=count, initial_delay=delay)
+
+
+def pack(first: int = 0, size: int = 1, **fields: Any) -> InputPack:
+    """A pack of a call with `size` inputs from `first` on."""
+    fields = {"call_id": CALL, "function_id": "fu-1", "kind": "map", "sent_at": 0.0, **fields}
+    return InputPack(first=first, args=tuple(b"%d" % i for i in range(first, first + size)), **fields)
+
+
+def subject_of(item: InputPack, lane: Lane = "lo") -> str:
+    """The subject that a pack is published under."""
+    return f"in.0.main.{item.function_id}.{lane}.{item.call_id}.{item.first}-{len(item.args)}.{item.attempt}"
+
+
+def raised(kind: Any = "exception") -> ErrorInfo:
+    """What the guest reports when user code fails."""
+    return ErrorInfo(kind=kind, message="ValueError: no")
+
+
+class World:
+    """Drives a pool, keeps what it said, and checks after each event that no rule is broken."""
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self.now = 100.0
+        self.said: list[Instruction] = []
+        """Instructions of the last event."""
+        self.running: dict[str, int] = {}
+        """Container to the token that it was last told to run, until it answered."""
+        self.settling: list[Settle] = []
+        self.fetching: list[Held] = []
+        self.open: dict[object, str] = {}
+        """Deliveries that were neither acknowledged nor sent back, with their subject."""
+        self.ended: dict[object, str] = {}
+        self.stored: set[str] = set()
+        """Subjects whose result was stored."""
+        self.asked: dict[tuple[str, Lane], int] = {}
+        self._delivery = 0
+
+    # -- events ----------------------------------------------------------------------------------------
+
+    def container(self, container_id: str = "ta-1", *, ready: bool = True, **spec: Any) -> None:
+        """Start a container, and let it become ready."""
+        self.take(self.pool.container_requested(container_id, record(**spec), self.now))
+        if ready:
+            self.take(self.pool.container_ready(container_id, self.now))
+
+    def deliver(
+        self, item: InputPack, lane: Lane = "lo", *, times: int = 1, pending: int = 0, **more: Any
+    ) -> list[Instruction]:
+        """Deliver a pack."""
+        self._delivery += 1
+        subject = subject_of(item, lane)
+        twin = self.pool.held.get(subject)
+        if twin is not None:
+            del self.open[twin.delivery]  # its handle is replaced
+        self.open[self._delivery] = subject
+        return self.take(
+            self.pool.delivery(
+                self._delivery,
+                subject,
+                lane,
+                item,
+                num_delivered=times,
+                pending=pending,
+                now=self.now,
+                **more,
+            )
+        )
+
+    def answer(self, container_id: str = "ta-1", *results: InputResult) -> list[Instruction]:
+        """Let the guest report results; without any, all inputs of its pack end well."""
+        running = self.pool.containers[container_id].running
+        assert running is not None
+        made = results or tuple(InputResult(index=i, status="ok", value=b"") for i in running.unfinished())
+        frame = guest.Results(token=running.token, results=made)
+        said = self.pool.results(container_id, frame, self.now)
+        now_running = self.pool.containers[container_id].running
+        if now_running is None or now_running.token != frame.token:
+            self.running.pop(container_id, None)
+        return self.take(said)
+
+    def fail(self, container_id: str, index: int, error: ErrorInfo, run_s: float = 0.0) -> list[Instruction]:
+        """Let the guest report that an input failed."""
+        return self.answer(container_id, InputResult(index=index, status="error", error=error, run_s=run_s))
+
+    def exit(self, container_id: str = "ta-1", **how: Any) -> list[Instruction]:
+        """End a container."""
+        self.running.pop(container_id, None)
+        return self.take(self.pool.container_exited(container_id, Exit(**how), self.now))
+
+    def store(self) -> list[Instruction]:
+        """Let the stream store everything that was published."""
+        said: list[Instruction] = []
+        while self.settling:
+            settle = self.settling.pop(0)
+            self.stored.add(settle.held.subject)
+            said += self.take(self.pool.stored(settle.held))
+        return said
+
+    def wait(self, seconds: float) -> list[Instruction]:
+        """Let time pass, with every tick that is due on the way."""
+        until = self.now + seconds
+        said: list[Instruction] = []
+        while self.pool.next_tick <= until:
+            self.now = max(self.now, self.pool.next_tick)
+            said += self.take(self.pool.tick(self.now))
+        self.now = until
+        self.said = said
+        return said
+
+    # -- the model ---------------------------------------------------------------------------------------
+
+    def take(self, said: Sequence[Instruction]) -> list[Instruction]:
+        """Carry instructions out on the model, and check the rules."""
+        self.said = list(said)
+        for item in said:
+            self._carry_out(item)
+        self.check()
+        return self.said
+
+    def _carry_out(self, item: Instruction) -> None:
+        match item:
+            case Send(container_id, guest.Run() as run):
+                assert container_id not in self.running, "a container runs one pack at a time"
+                assert run.token not in self.running.values(), "a pack runs once at a time"
+                self.running[container_id] = run.token
+            case Settle():
+                self.settling.append(item)
+            case Fetch(held):
+                self.fetching.append(held)
+            case Ack(delivery):
+                assert self.open[delivery] in self.stored, "acknowledged before the result was stored"
+                self.ended[delivery] = self.open.pop(delivery)
+            case Nak(delivery, delay):
+                assert delay >= 0
+                self.ended[delivery] = self.open.pop(delivery)
+            case Progress(deliveries):
+                assert set(deliveries) <= set(self.open), "progress on a delivery that has ended"
+            case Pull(function_id, lane, count):
+                assert count > 0
+                self.asked[function_id, lane] = self.asked.get((function_id, lane), 0) + count
+            case Unpull(function_id):
+                self.asked = {key: n for key, n in self.asked.items() if key[0] != function_id}
+            case Interrupt() | Kill() | Report() | Send() | StoreChunk():
+                pass
+
+    def check(self) -> None:
+        """Every delivery is open exactly if the pool holds it; every pack is in one place only."""
+        held = self.pool.held
+        assert {h.delivery for h in held.values()} == set(self.open)
+        waiting = [h for s in self.pool.functions.values() for h in s.waits()]
+        running = [c.running for c in self.pool.containers.values() if c.running is not None]
+        storing = [h for h in held.values() if h.phase == "storing"]
+        places = [*waiting, *running, *storing]
+        assert len(places) == len({h.token for h in places}) == len(held)
+        for slots in self.pool.functions.values():
+            assert slots.queued <= max(0, slots.capacity(self.now)), "more waits than can start soon"
+            assert not (slots.idle and (slots.waiting["hi"] or slots.waiting["lo"])), "a pack waits beside an idle container"
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The instructions of one kind that the last event gave."""
+        return [item for item in self.said if isinstance(item, kind)]
+
+    def runs(self) -> list[guest.Run]:
+        """The packs that the last event started."""
+        return [s.frame for s in self.of(Send) if isinstance(s.frame, guest.Run)]
+
+
+FILE = BlobRef(tier="stream", name="big", size=300_000)

@@ -1,0 +1,58 @@
+"""afield_common.settings: environment variables, flags, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from afield_common.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SERVER", "TOKEN", "ENVIRONMENT", "HOST", "BLOB_DIR", "CACHE_DIR", "RUN_DIR", "SHARDS"):
+        monkeypatch.delenv(f"AFIELD_{name}", raising=False)
+    monkeypatch.setenv("AFIELD_HOME", str(tmp_path))
+
+
+def test_defaults_need_nothing() -> None:
+    """A service started bare talks to a server on this host, without a user."""
+    address = Settings.load().address
+    assert address.url == "nats://127.0.0.1:4222"
+    assert (address.user, address.password) == ("", "")
+
+
+def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AFIELD_TOKEN is split into the NATS user and its password."""
+    monkeypatch.setenv("AFIELD_TOKEN", "worker:s:ecret")
+    assert Settings.load().address[1:] == ("worker", "s:ecret")
+
+
+def test_flag_wins_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag is the more specific wish."""
+    monkeypatch.setenv("AFIELD_SHARDS", "2")
+    assert Settings.load(["--shards", "3", "--log-level", "debug"]).shards == 3
+
+
+def test_folders_follow_the_home(tmp_path: Path) -> None:
+    """AFIELD_HOME holds all folders that are not set one by one."""
+    settings = Settings.load()
+    assert tmp_path in settings.cache_dir.parents
+    assert tmp_path in settings.blob_dir.parents
+
+
+def test_token_does_not_show_in_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings may end up in a log; the secret must not."""
+    monkeypatch.setenv("AFIELD_TOKEN", "worker:hush")
+    assert "hush" not in repr(Settings.load())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TOKEN", "nocolon"), ("ENVIRONMENT", "a.b"), ("SHARDS", "0"), ("LOG_LEVEL", "loud")],
+)
+def test_bad_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """What cannot work is refused before anything starts."""
+    monkeypatch.setenv(f"AFIELD_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings.load()

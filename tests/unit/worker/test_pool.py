@@ -1,0 +1,645 @@
+"""The worker's pool: which pack runs where, and what becomes of it."""
+
+import pytest
+
+from afield._wire import guest
+from afield._wire.messages import ErrorInfo, InputResult
+from afield._wire.streams import ACK_WAIT
+from afield_worker.instructions import (
+    Ack,
+    Fetch,
+    Interrupt,
+    Kill,
+    Nak,
+    Progress,
+    Pull,
+    Send,
+    Settle,
+    StoreChunk,
+    Unpull,
+)
+from support.pool import CALL, World, pack, raised, record, retries
+
+
+@pytest.fixture
+def world() -> World:
+    """A pool without containers."""
+    return World()
+
+
+# -- pulling ------------------------------------------------------------------------------------------------
+
+
+def test_pulling_begins_before_the_container_is_ready(world: World) -> None:
+    """A starting container asks both lanes for its first pack."""
+    world.container(ready=False)
+    assert world.of(Pull) == [Pull("fu-1", "hi", 1), Pull("fu-1", "lo", 1)]
+
+
+def test_a_delivery_waits_for_the_starting_container(world: World) -> None:
+    """A cold call's pack is held, and starts the moment that the container is ready."""
+    world.container(ready=False)
+    world.deliver(pack())
+    assert not world.runs()
+    assert not world.wait(3.0)
+    world.take(world.pool.container_ready("ta-1", world.now))
+    assert [run.first for run in world.runs()] == [0]
+
+
+def test_more_is_asked_for_when_a_slot_is_free_again(world: World) -> None:
+    """A slow function's container asks for one pack at a time."""
+    world.container()
+    world.deliver(pack(), "hi")
+    assert not world.of(Pull)
+    world.wait(1.0)
+    world.answer()
+    assert world.of(Pull) == [Pull("fu-1", "hi", 1)]
+
+
+def test_quick_functions_are_asked_ahead(world: World) -> None:
+    """Packs of 2 ms let ten wait behind one container: 20 ms of work."""
+    world.container()
+    world.deliver(pack(), "hi")
+    world.wait(0.002)
+    world.answer()
+    assert Pull("fu-1", "hi", 11) in world.of(Pull)
+
+
+def test_nothing_waits_behind_a_container_whose_run_time_is_unknown(world: World) -> None:
+    """A pack that cannot start at once is sent back at once, for another worker."""
+    world.container()
+    world.deliver(pack(0))
+    world.deliver(pack(1))
+    assert world.of(Nak) == [Nak(2, 0.0)]
+
+
+def test_a_pack_that_waited_too_long_behind_another_is_sent_back(world: World) -> None:
+    """What was quick so far may be slow now, and may even wait for the pack behind it."""
+    world.container()
+    world.deliver(pack(0), "hi")
+    world.wait(0.001)
+    world.answer()
+    world.deliver(pack(1), "hi")
+    world.deliver(pack(2), "hi")
+    assert not world.of(Nak)
+    assert Nak(3, 0.0) in world.wait(0.05)
+
+
+def test_a_single_call_overtakes_the_packs_of_a_map(world: World) -> None:
+    """Of the packs that wait, `hi` goes first."""
+    world.container(ready=False)
+    world.container("ta-2", ready=False)
+    world.deliver(pack(0), "lo")
+    world.deliver(pack(1), "hi")
+    world.take(world.pool.container_ready("ta-1", world.now))
+    assert [run.first for run in world.runs()] == [1]
+
+
+def test_lo_is_not_asked_while_hi_holds_a_backlog(world: World) -> None:
+    """What `hi` is known to hold fills the slot first, so nothing of `lo` has to be sent back."""
+    world.container()
+    world.deliver(pack(0), "lo")
+    world.deliver(pack(1), "hi", pending=3)
+    world.wait(1.0)
+    world.answer()
+    assert world.of(Pull) == [Pull("fu-1", "hi", 1)]
+
+
+def test_lo_is_asked_after_all_when_others_took_the_backlog_of_hi(world: World) -> None:
+    """A backlog that does not arrive at once is no longer there."""
+    world.container()
+    world.deliver(pack(0), "lo")
+    world.deliver(pack(1), "hi", pending=3)
+    world.wait(1.0)
+    world.answer()
+    assert Pull("fu-1", "lo", 1) in world.wait(0.1)
+
+
+def test_pulling_ends_with_the_last_container(world: World) -> None:
+    """Without a container nothing is asked for, and what comes late is sent back."""
+    world.container()
+    world.exit(exit_code=0)
+    assert world.of(Unpull)
+    world.deliver(pack())
+    assert world.of(Nak) == [Nak(1, 0.0)]
+
+
+# -- the ordinary life of a pack --------------------------------------------------------------------------------
+
+
+def test_a_result_is_stored_before_its_input_is_acknowledged(world: World) -> None:
+    """The order is: run, publish, stored, acknowledge."""
+    world.container()
+    world.deliver(pack(0, 2))
+    world.answer()
+    (settle,) = world.of(Settle)
+    assert [r.index for r in settle.results] == [0, 1]
+    assert not world.of(Ack)
+    assert world.store() == [Ack(1)]
+
+
+def test_results_may_come_in_several_frames(world: World) -> None:
+    """A pack is over when all its inputs have been named."""
+    world.container()
+    world.deliver(pack(0, 2))
+    assert not world.answer("ta-1", InputResult(index=0, status="ok", value=b""))
+    world.answer("ta-1", InputResult(index=1, status="ok", value=b""))
+    assert len(world.of(Settle)) == 1
+
+
+def test_a_twin_of_what_runs_is_dropped(world: World) -> None:
+    """A second delivery is not run; its handle is the one that is acknowledged."""
+    world.container()
+    world.deliver(pack())
+    assert not world.deliver(pack(), times=2)
+    world.answer()
+    assert world.store() == [Ack(2)]
+
+
+def test_a_twin_of_what_is_stored_is_acknowledged(world: World) -> None:
+    """A delivery whose acknowledgement was lost does not run again."""
+    world.container()
+    world.deliver(pack())
+    world.answer()
+    world.store()
+    assert Ack(2) in world.deliver(pack(), times=2)
+
+
+def test_an_attempt_before_its_time_is_sent_back_for_the_rest(world: World) -> None:
+    """The server keeps the delay."""
+    world.container()
+    assert Nak(1, 2.5) in world.deliver(pack(), wait=2.5)
+
+
+def test_a_result_that_cannot_be_stored_sends_the_input_back(world: World) -> None:
+    """Nothing is acknowledged that is not stored."""
+    world.container()
+    world.deliver(pack())
+    world.answer()
+    assert world.take(world.pool.store_failed(world.settling.pop().held)) == [Nak(1, 1.0)]
+
+
+def test_progress_is_reported_for_everything_held_by_one_timer(world: World) -> None:
+    """Every third of the ack wait, all deliveries at once: those that wait, run and are being stored."""
+    world.container("ta-1")
+    world.container("ta-2")
+    world.deliver(pack(0))
+    world.deliver(pack(1))
+    world.answer("ta-1")
+    assert [p for p in world.wait(ACK_WAIT / 2) if isinstance(p, Progress)] == [Progress((1, 2))]
+
+
+def test_arguments_elsewhere_are_fetched_first(world: World) -> None:
+    """The pack holds a place, and starts when its arguments are here."""
+    world.container()
+    world.deliver(pack(), fetch=True)
+    (fetch,) = world.of(Fetch)
+    world.take(world.pool.fetched(fetch.held, (b"here",), world.now))
+    assert world.runs()[0].args == (b"here",)
+
+
+def test_arguments_that_are_gone_end_the_input(world: World) -> None:
+    """An error for good becomes the result."""
+    world.container()
+    world.deliver(pack(), fetch=True)
+    world.take(world.pool.fetch_failed(world.fetching[0], raised("internal"), world.now))
+    assert world.of(Settle)[0].results[0].error == raised("internal")
+
+
+# -- retries --------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_without_retries_is_the_result(world: World) -> None:
+    """The error goes to the caller as it came."""
+    world.container()
+    world.deliver(pack())
+    world.fail("ta-1", 0, raised())
+    assert world.of(Settle)[0].results[0].error == raised()
+
+
+def test_the_next_attempt_of_a_pack_of_one_has_no_result_yet(world: World) -> None:
+    """Both attempts share a result subject, so the first must not take it."""
+    world.container(retries=retries(2, delay=3.0))
+    world.deliver(pack())
+    world.fail("ta-1", 0, raised())
+    (settle,) = world.of(Settle)
+    assert settle.results == ()
+    assert [(m.index, m.attempt, m.delay) for m in settle.moved] == [(0, 2, 3.0)]
+
+
+def test_the_next_attempt_of_one_of_many_leaves_the_pack(world: World) -> None:
+    """The pack's result says `moved` for it, and the values of the others."""
+    world.container(retries=retries(1))
+    world.deliver(pack(0, 2))
+    world.answer(
+        "ta-1",
+        InputResult(index=0, status="error", error=raised()),
+        InputResult(index=1, status="ok", value=b"1"),
+    )
+    (settle,) = world.of(Settle)
+    assert [r.status for r in settle.results] == ["moved", "ok"]
+    assert [m.attempt for m in settle.moved] == [2]
+
+
+def test_the_last_attempt_ends_in_its_error(world: World) -> None:
+    """One retry means two attempts."""
+    world.container(retries=retries(1))
+    world.deliver(pack(attempt=2))
+    world.fail("ta-1", 0, raised())
+    assert world.of(Settle)[0].results[0].status == "error"
+
+
+@pytest.mark.parametrize("kind", ["serialization", "deserialization", "internal"])
+def test_what_would_not_change_is_not_tried_again(world: World, kind: str) -> None:
+    """Retries are for what user code did."""
+    world.container(retries=retries(5))
+    world.deliver(pack())
+    world.fail("ta-1", 0, raised(kind))
+    assert world.of(Settle)[0].results[0].error == raised(kind)
+
+
+# -- containers that end ------------------------------------------------------------------------------------------
+
+
+def test_a_lost_pack_of_one_goes_back_at_once(world: World) -> None:
+    """The stream gives it to somebody else."""
+    world.container()
+    world.deliver(pack())
+    world.exit(signal=9)
+    assert world.of(Nak) == [Nak(1, 0.0)]
+
+
+def test_the_unfinished_inputs_of_a_lost_pack_go_on_alone(world: World) -> None:
+    """Those with a result keep it, the others count a loss."""
+    world.container()
+    world.deliver(pack(0, 3))
+    world.answer("ta-1", InputResult(index=0, status="ok", value=b""))
+    world.exit(signal=9)
+    (settle,) = world.of(Settle)
+    assert [r.status for r in settle.results] == ["ok", "moved", "moved"]
+    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 1), (2, 1, 1)]
+
+
+def test_the_eighth_loss_is_final(world: World) -> None:
+    """The error says how the container ended and what it wrote last."""
+    world.container()
+    world.deliver(pack(losses=3), times=5)
+    world.exit(signal=11, log_tail=("boom",))
+    error = world.of(Settle)[0].results[0].error
+    assert (error.kind, error.signal, error.log_tail, error.container_id) == ("lost", 11, ("boom",), "ta-1")
+
+
+def test_what_the_worker_sent_back_by_itself_is_no_loss(world: World) -> None:
+    """A pack that found no free slot nine times has not harmed anybody."""
+    world.container()
+    world.deliver(pack(0))
+    for times in range(1, 10):
+        world.deliver(pack(1), times=times)
+    world.answer()
+    world.deliver(pack(1), times=10)
+    world.exit(signal=9)
+    assert len(world.of(Nak)) == 1
+
+
+def test_a_kill_for_memory_is_told_at_once(world: World) -> None:
+    """The error names peak and limit."""
+    world.container()
+    world.deliver(pack())
+    world.exit(oom=True, signal=9, peak_mib=300, limit_mib=256)
+    error = world.of(Settle)[0].results[0].error
+    assert error.kind == "memory"
+    assert "300 MiB" in error.message
+    assert "256 MiB" in error.message
+
+
+def test_a_pack_of_many_that_runs_out_of_memory_is_taken_apart(world: World) -> None:
+    """Which of its inputs was to blame shows when each runs alone."""
+    world.container()
+    world.deliver(pack(0, 2))
+    world.exit(oom=True, signal=9)
+    assert [m.index for m in world.of(Settle)[0].moved] == [0, 1]
+
+
+def test_a_failed_start_is_the_result_of_what_waits(world: World) -> None:
+    """An import error reaches the caller."""
+    world.container(ready=False)
+    world.deliver(pack())
+    world.take(world.pool.container_failed("ta-1", raised("startup"), world.now))
+    assert world.of(Settle)[0].results[0].error == raised("startup")
+
+
+def test_a_failed_start_is_also_the_result_of_what_comes_just_after(world: World) -> None:
+    """The delivery that was asked for may arrive when the container is gone already."""
+    world.container(ready=False)
+    world.take(world.pool.container_failed("ta-1", raised("startup"), world.now))
+    world.exit(exit_code=1)
+    world.deliver(pack())
+    assert world.of(Settle)[0].results[0].error == raised("startup")
+
+
+def test_a_failed_start_harms_nobody_who_has_a_ready_container(world: World) -> None:
+    """What waits is for the container that works."""
+    world.container("ta-1")
+    world.container("ta-2", ready=False)
+    world.deliver(pack(0))
+    world.deliver(pack(1))
+    world.take(world.pool.container_failed("ta-2", raised("startup"), world.now))
+    assert not world.of(Settle)
+    assert world.of(Nak) == [Nak(2, 0.0)]
+
+
+def test_a_container_that_dies_while_it_loads_is_a_failed_start(world: World) -> None:
+    """os._exit in a module, or a crash in an extension, reaches the caller."""
+    world.container(ready=False)
+    world.deliver(pack())
+    world.exit(exit_code=3)
+    error = world.of(Settle)[0].results[0].error
+    assert (error.kind, error.exit_code) == ("startup", 3)
+
+
+def test_a_start_that_the_platform_spoilt_sends_back_what_waits(world: World) -> None:
+    """Nobody is blamed for a template that died."""
+    world.container(ready=False)
+    world.deliver(pack())
+    world.exit(platform="the template died")
+    assert world.of(Nak) == [Nak(1, 0.0)]
+
+
+def test_a_container_that_is_not_ready_in_time_is_killed(world: World) -> None:
+    """Those who wait are told of the startup timeout."""
+    world.container(ready=False, startup_timeout=5.0)
+    world.deliver(pack())
+    assert Kill("ta-1") in world.wait(5.0)
+    world.exit(signal=9)
+    assert "startup timeout of 5 s" in world.of(Settle)[0].results[0].error.message
+
+
+# -- deadlines ---------------------------------------------------------------------------------------------------
+
+
+def test_a_late_input_is_interrupted_then_killed(world: World) -> None:
+    """The caller is told of the timeout, not of the kill."""
+    world.container(timeout=10.0)
+    world.deliver(pack())
+    assert [i for i in world.wait(10.0) if not isinstance(i, Progress)] == [Interrupt("ta-1")]
+    assert Kill("ta-1") in world.wait(2.0)
+    world.exit(signal=9)
+    assert world.of(Settle)[0].results[0].error.kind == "timeout"
+
+
+def test_an_interrupt_that_is_heeded_ends_one_input_only(world: World) -> None:
+    """The guest reports the timeout, and goes on with the rest of the pack."""
+    world.container(timeout=10.0)
+    world.deliver(pack(0, 2))
+    world.wait(10.0)
+    world.fail("ta-1", 0, raised("timeout"), run_s=10.0)
+    assert not [i for i in world.wait(9.0) if isinstance(i, Kill | Interrupt)]
+    world.answer("ta-1", InputResult(index=1, status="ok", value=b""))
+    assert [r.status for r in world.of(Settle)[0].results] == ["error", "ok"]
+
+
+def test_an_interrupt_that_hit_the_next_input_costs_it_nothing(world: World) -> None:
+    """An input that hardly ran did not time out: it runs again, alone."""
+    world.container(timeout=10.0)
+    world.deliver(pack(0, 2))
+    world.wait(10.0)
+    world.answer(
+        "ta-1",
+        InputResult(index=0, status="ok", value=b"", run_s=10.0),
+        InputResult(index=1, status="error", error=raised("timeout"), run_s=0.1),
+    )
+    (settle,) = world.of(Settle)
+    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 0)]
+
+
+def test_every_result_restarts_the_clock(world: World) -> None:
+    """The timeout is for one input, not for the pack."""
+    world.container(timeout=10.0)
+    world.deliver(pack(0, 2))
+    world.wait(9.0)
+    world.answer("ta-1", InputResult(index=0, status="ok", value=b""))
+    assert not [i for i in world.wait(9.0) if isinstance(i, Interrupt)]
+
+
+def test_a_pack_that_hangs_beyond_interrupts_is_taken_apart(world: World) -> None:
+    """Nobody knows which of several inputs hung; no attempt is charged to them."""
+    world.container(timeout=1.0)
+    world.deliver(pack(0, 2))
+    world.wait(3.0)
+    world.exit(signal=9)
+    (settle,) = world.of(Settle)
+    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(0, 1, 0), (1, 1, 0)]
+
+
+def test_a_timeout_costs_an_attempt(world: World) -> None:
+    """Retries are for timeouts, too."""
+    world.container(timeout=1.0, retries=retries(1))
+    world.deliver(pack())
+    world.wait(3.0)
+    world.exit(signal=9)
+    assert [m.attempt for m in world.of(Settle)[0].moved] == [2]
+
+
+# -- generators ------------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_generator_waits_until_its_values_are_stored(world: World) -> None:
+    """Who sees the end finds every value."""
+    world.container(is_generator=True)
+    world.deliver(pack(kind="generator"))
+    (run,) = world.runs()
+    world.take(world.pool.yields("ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now))
+    assert world.of(StoreChunk)[0].number == 0
+    world.answer()
+    assert not world.of(Settle)
+    world.take(world.pool.chunk_stored(world.pool.held[next(iter(world.pool.held))]))
+    assert world.of(Settle)
+
+
+def test_credit_is_passed_on_to_the_guest(world: World) -> None:
+    """The running total of what the caller took, plus the window."""
+    world.container(is_generator=True)
+    world.deliver(pack(kind="generator"))
+    (run,) = world.runs()
+    assert run.credit == 128
+    world.take(world.pool.credit(CALL, 10, world.now))
+    assert world.of(Send) == [Send("ta-1", guest.Credit(token=run.token, total=138))]
+    assert not world.take(world.pool.credit(CALL, 5, world.now))
+
+
+def test_a_generator_that_waits_for_its_caller_is_not_late(world: World) -> None:
+    """Its clock stands while it has no credit."""
+    world.container(is_generator=True, timeout=1.0)
+    world.deliver(pack(kind="generator"))
+    (run,) = world.runs()
+    frame = guest.Yields(token=run.token, first=0, values=(b"",) * 128)
+    world.take(world.pool.yields("ta-1", frame, world.now))
+    assert not [i for i in world.wait(60.0) if isinstance(i, Interrupt)]
+    world.take(world.pool.credit(CALL, 128, world.now))
+    assert Interrupt("ta-1") in world.wait(1.0)
+
+
+def test_a_generator_is_not_run_again_once_a_value_was_published(world: World) -> None:
+    """A lost container ends the call."""
+    world.container(is_generator=True, retries=retries(3))
+    world.deliver(pack(kind="generator"))
+    (run,) = world.runs()
+    world.take(world.pool.yields("ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now))
+    world.take(world.pool.chunk_stored(world.pool.held[next(iter(world.pool.held))]))
+    world.exit(signal=9)
+    assert world.of(Settle)[0].results[0].error.kind == "lost"
+
+
+def test_a_second_run_of_a_generator_ends_when_the_first_left_values(world: World) -> None:
+    """The stream refused its first chunk: another run came before."""
+    world.container(is_generator=True)
+    world.deliver(pack(kind="generator"), times=2)
+    (run,) = world.runs()
+    world.take(world.pool.yields("ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now))
+    held = next(iter(world.pool.held.values()))
+    world.running.pop("ta-1")
+    world.take(world.pool.chunk_refused(held, world.now))
+    assert world.of(Settle)[0].results[0].error.kind == "lost"
+    assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=0.0))]
+
+
+# -- cancel, stop, drain -----------------------------------------------------------------------------------------
+
+
+def test_a_running_input_is_cancelled_by_frame_and_interrupt(world: World) -> None:
+    """The guest says `cancelled`, and that is the result."""
+    world.container()
+    world.deliver(pack())
+    world.take(world.pool.cancel(CALL, (), world.now))
+    assert [type(i) for i in world.said] == [Send, Interrupt]
+    world.answer("ta-1", InputResult(index=0, status="cancelled"))
+    assert world.of(Settle)[0].results[0].status == "cancelled"
+
+
+def test_code_that_ignores_its_cancellation_is_killed(world: World) -> None:
+    """After two seconds; the other inputs of the pack run again."""
+    world.container()
+    world.deliver(pack(0, 2))
+    world.take(world.pool.cancel(CALL, (0,), world.now))
+    assert Kill("ta-1") in world.wait(2.0)
+    world.exit(signal=9)
+    assert [r.status for r in world.of(Settle)[0].results] == ["cancelled", "moved"]
+
+
+def test_a_waiting_pack_is_cancelled_without_running(world: World) -> None:
+    """Its result is stored as cancelled."""
+    world.container(ready=False)
+    world.deliver(pack())
+    world.take(world.pool.cancel(CALL, (), world.now))
+    assert world.of(Settle)[0].results[0].status == "cancelled"
+
+
+def test_a_waiting_pack_that_is_cancelled_in_part_tells_the_guest(world: World) -> None:
+    """The frame with the inputs is followed by one that names those not to begin."""
+    world.container(ready=False)
+    world.deliver(pack(0, 2))
+    world.take(world.pool.cancel(CALL, (1,), world.now))
+    world.take(world.pool.container_ready("ta-1", world.now))
+    token = world.runs()[0].token
+    assert world.of(Send)[-1] == Send("ta-1", guest.Cancel(token=token, indices=(1,)))
+
+
+def test_terminate_containers_kills_at_once(world: World) -> None:
+    """Without waiting for the user code."""
+    world.container()
+    world.deliver(pack())
+    assert world.take(world.pool.cancel(CALL, (), world.now, terminate=True)) == [Kill("ta-1"), Unpull("fu-1")]
+
+
+def test_a_stopped_container_finishes_what_it_runs(world: World) -> None:
+    """It takes nothing new, and what it still stores is acknowledged."""
+    world.container()
+    world.deliver(pack(0))
+    world.take(world.pool.stop_container("ta-1", world.now))
+    assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=30.0))]
+    world.answer()
+    world.deliver(pack(1))
+    assert world.of(Nak)
+    world.exit(exit_code=0)
+    assert world.store() == [Ack(1)]
+
+
+def test_a_container_that_does_not_stop_is_killed(world: World) -> None:
+    """Its pack goes back, and no loss is counted."""
+    world.container()
+    world.deliver(pack(0, 2))
+    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0))
+    assert Kill("ta-1") in world.wait(3.0)
+    world.exit(signal=9)
+    assert [m.losses for m in world.of(Settle)[0].moved] == [0, 0]
+
+
+def test_a_container_of_a_stopped_app_is_aborted(world: World) -> None:
+    """What it runs is cancelled, for nobody waits for it."""
+    world.container()
+    world.deliver(pack())
+    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0, abort=True))
+    assert world.of(Interrupt)
+    world.exit(signal=9)
+    assert world.of(Settle)[0].results[0].status == "cancelled"
+
+
+def test_a_draining_worker_sends_back_what_waits(world: World) -> None:
+    """It pulls no more, lets run what runs, and takes nothing new."""
+    world.container("ta-1")
+    world.container("ta-2", ready=False)
+    world.deliver(pack(0))
+    world.deliver(pack(1))
+    world.take(world.pool.drain(world.now, grace=5.0))
+    assert world.of(Nak) == [Nak(2, 0.0)]
+    assert world.of(Unpull)
+    assert Kill("ta-2") in world.said
+    assert Nak(3, 0.0) in world.deliver(pack(2))
+
+
+def test_a_single_use_container_ends_after_its_input(world: World) -> None:
+    """One input, then it stops, and nothing was asked for behind it."""
+    world.container(single_use=True)
+    world.deliver(pack())
+    world.answer()
+    assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=30.0))]
+
+
+def test_a_pack_of_many_for_single_use_containers_is_taken_apart(world: World) -> None:
+    """Each input needs a container of its own."""
+    world.container(single_use=True)
+    world.deliver(pack(0, 2))
+    assert [m.index for m in world.of(Settle)[0].moved] == [0, 1]
+
+
+def test_a_container_is_idle_since_its_last_result(world: World) -> None:
+    """The scheduler scales down by this."""
+    world.container()
+    world.deliver(pack())
+    world.wait(1.0)
+    world.answer()
+    assert world.pool.containers["ta-1"].idle_since == world.now
+
+
+def test_late_frames_of_a_lost_pack_are_for_nobody(world: World) -> None:
+    """A frame with an old token changes nothing."""
+    world.container()
+    frame = guest.Results(token=99, results=(InputResult(index=0, status="ok"),))
+    assert not world.pool.results("ta-1", frame, world.now)
+    assert not world.pool.results("ta-9", frame, world.now)
+
+
+def test_functions_without_containers_are_forgotten_at_last(world: World) -> None:
+    """What is known of them stays within a bound."""
+    for number in range(1100):
+        world.take(world.pool.container_requested("ta-1", record(f"fu-{number}"), world.now))
+        world.exit(platform="test")
+    assert len(world.pool.functions) <= 1024
+
+
+def test_an_unknown_error_stays_with_the_fetch(world: World) -> None:
+    """A pack whose arguments cannot be fetched for now goes back, and counts a loss."""
+    world.container()
+    world.deliver(pack(), fetch=True)
+    error: ErrorInfo | None = None
+    assert Nak(1, 1.0) in world.take(world.pool.fetch_failed(world.fetching[0], error, world.now))
