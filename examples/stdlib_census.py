@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -67,6 +68,7 @@ def count(name: str, source: bytes) -> Counts:
     except (SyntaxError, ValueError) as error:
         counts.unparsable.append(f"{name}: {error.msg if isinstance(error, SyntaxError) else error}")
         return counts
+    module = name.removesuffix(".py").removesuffix("/__init__").rpartition("/")[2]
     imported: set[str] = set()
     for node in ast.walk(tree):
         match node:
@@ -75,11 +77,11 @@ def count(name: str, source: bytes) -> Counts:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 counts.functions += 1
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
-                counts.longest = max(counts.longest, Longest(length, f"{name}: {node.name}"))
+                counts.longest = max(counts.longest, Longest(length, f"{module}.{node.name}"))
             case ast.Import():
                 imported.update(alias.name.partition(".")[0] for alias in node.names)
-            case ast.ImportFrom(module=str(module), level=0):
-                imported.add(module.partition(".")[0])
+            case ast.ImportFrom(module=str(imported_from), level=0):
+                imported.add(imported_from.partition(".")[0])
     counts.imports.update(imported)  # once a file, however often it says so
     return counts
 
@@ -113,22 +115,24 @@ def main(top: int = 12) -> None:
 def report(total: Counts, packages: dict[str, Counts], top: int) -> None:
     """Print the census."""
     console = Console()
-    table = Table(title=f"The {top} largest of {len(packages)} packages and modules", title_justify="left")
-    table.add_column("package")
+    console.print(f"The largest of {len(packages)} packages and modules", style="italic")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("package", no_wrap=True)
     for heading in ("files", "lines", "classes", "functions"):
         table.add_column(heading, justify="right")
-    table.add_column("longest function")
+    table.add_column("longest function", no_wrap=True)
     table.add_column("lines", justify="right")
     largest = sorted(packages.items(), key=lambda item: item[1].lines, reverse=True)
     for name, counts in [*largest[:top], ("all", total)]:
-        if name == "all":
+        if counts is total:
             table.add_section()
         figures = (counts.files, counts.lines, counts.classes, counts.functions)
         longest = counts.longest
         table.add_row(name, *(f"{n:,}" for n in figures), longest.name, f"{longest.lines:,}")
     console.print(table)
 
-    table = Table(title="Most imported modules", title_justify="left")
+    console.print("The modules that most files import", style="italic")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("module")
     table.add_column("by files", justify="right")
     for module, files in total.imports.most_common(top):
@@ -137,7 +141,8 @@ def report(total: Counts, packages: dict[str, Counts], top: int) -> None:
 
     if total.unparsable:
         print(
-            f"{len(total.unparsable)} files are not Python {sysconfig.get_python_version()}, most of them on purpose:"
+            f"{len(total.unparsable)} files are no valid Python, most of them on purpose: they test parsers."
         )
         for line in sorted(total.unparsable):
             print(f"  {line}")
+        print()

@@ -1,0 +1,158 @@
+"""afield: run Python functions on other machines as if they were here.
+
+    import afield
+
+    app = afield.App("squares")
+
+    @app.function()
+    def square(x: int) -> int:
+        return x * x
+
+    @app.local_entrypoint()
+    def main() -> None:
+        print(square.remote(7), list(square.map(range(10))))
+
+`afield run squares.py` runs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from afield import exception
+    from afield._context import current_function_call_id, current_input_id, is_local
+    from afield.app import App
+    from afield.call import FunctionCall
+    from afield.exception import Error
+    from afield.function import Function
+    from afield.image import Image
+    from afield.output import enable_output
+    from afield.retries import Retries
+
+__version__: Final = "0.1.0"
+
+__all__ = [
+    "App",
+    "Error",
+    "Function",
+    "FunctionCall",
+    "Image",
+    "Retries",
+    "current_function_call_id",
+    "current_input_id",
+    "enable_output",
+    "exception",
+    "is_local",
+]
+
+_HOMES: Final = {
+    "App": "app",
+    "Error": "exception",
+    "Function": "function",
+    "FunctionCall": "call",
+    "Image": "image",
+    "Retries": "retries",
+    "current_function_call_id": "_context",
+    "current_input_id": "_context",
+    "enable_output": "output",
+    "is_local": "_context",
+}
+"""Public name to the module that defines it; imported when it is asked for, so that importing afield costs little."""
+
+_SUBMODULES: Final = frozenset(
+    [
+        "app",
+        "call",
+        "config",
+        "exception",
+        "function",
+        "image",
+        "mapping",
+        "output",
+        "partial_function",
+        "resources",
+        "retries",
+        "serialization",
+    ]
+)
+
+_NOT_YET: Final = frozenset(
+    [
+        "Client",
+        "CloudBucketMount",
+        "Cls",
+        "Cluster",
+        "Cron",
+        "Dict",
+        "Environment",
+        "FilePatternMatcher",
+        "NetworkFileSystem",
+        "Period",
+        "Probe",
+        "Proxy",
+        "Queue",
+        "Sandbox",
+        "SandboxSnapshot",
+        "SchedulerPlacement",
+        "Secret",
+        "Server",
+        "Tunnel",
+        "Volume",
+        "Workspace",
+        "asgi_app",
+        "batched",
+        "billing",
+        "build",
+        "cls",
+        "clustered",
+        "concurrent",
+        "container_process",
+        "enter",
+        "environments",
+        "exit",
+        "experimental",
+        "fastapi_endpoint",
+        "file_io",
+        "forward",
+        "gpu",
+        "interact",
+        "io_streams",
+        "is_container_ready",
+        "method",
+        "parameter",
+        "runner",
+        "sandbox",
+        "schedule",
+        "secret",
+        "sessioned",
+        "snapshot",
+        "types",
+        "volume",
+        "web_endpoint",
+        "web_server",
+        "wsgi_app",
+        "Mount",
+    ]
+)
+"""Names of Modal's that a program may ask for and that are not here yet."""
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is not None:
+        value = getattr(importlib.import_module(f"afield.{home}"), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return importlib.import_module(f"afield.{name}")
+    if name == "Stub":
+        raise AttributeError(
+            "afield.Stub does not exist: it is named afield.App, and takes the same name argument"
+        )
+    if name in _NOT_YET:
+        raise AttributeError(f"afield.{name} is not available yet in afield {__version__}")
+    raise AttributeError(f"module 'afield' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

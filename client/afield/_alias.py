@@ -48,7 +48,10 @@ class _Finder(MetaPathFinder):
         self.alias = alias
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the import system's signature
+        target: ModuleType | None = None,  # noqa: ARG002 - as above
     ) -> ModuleSpec | None:
         top, dot, rest = fullname.partition(".")
         if top != self.alias:
@@ -66,7 +69,7 @@ class _Loader(Loader):
         self._real = real
         self._spec: ModuleSpec | None = None
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - as above
         module = importlib.import_module(self._real)
         self._spec = module.__spec__
         return module

@@ -55,7 +55,7 @@ class Feed(Protocol):
 
 
 def make_feed(
-    iterables: tuple[Iterable[Any] | AsyncIterable[Any], ...],
+    iterables: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
     star: bool,
@@ -70,14 +70,17 @@ def make_feed(
         raise InvalidError("a map needs at least one iterable of inputs")
     for each in iterables:
         if not isinstance(each, (Iterable, AsyncIterable)) and not hasattr(each, "__getitem__"):
-            raise InvalidError(f"expected an iterable or an asynchronous iterable of inputs, got {type(each).__name__}")
+            raise InvalidError(
+                f"expected an iterable or an asynchronous iterable of inputs, got {type(each).__name__}"
+            )
     if any(isinstance(each, AsyncIterable) for each in iterables):
         return AsyncFeed(_arguments_async(iterables, kwargs, star), home)
-    plain: tuple[Any, ...] = iterables
-    return ThreadFeed(_arguments(plain, kwargs, star))
+    return ThreadFeed(_arguments(iterables, kwargs, star))
 
 
-def _arguments(iterables: tuple[Iterable[Any], ...], kwargs: dict[str, Any], star: bool) -> Iterator[Arguments]:
+def _arguments(
+    iterables: tuple[Iterable[Any], ...], kwargs: dict[str, Any], star: bool
+) -> Iterator[Arguments]:
     if star:
         return ((_starred(each), kwargs) for each in iterables[0])
     return ((args, kwargs) for args in zip(*iterables, strict=False))

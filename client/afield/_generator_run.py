@@ -139,7 +139,9 @@ class GeneratorRun:
         if self._over:
             return
         self._finish()
-        self._client.later(self._client.forget if self._end is not None else self._client.cancel, self.call_id)
+        self._client.later(
+            self._client.forget if self._end is not None else self._client.cancel, self.call_id
+        )
 
     def _finish(self) -> None:
         self._over = True
@@ -169,12 +171,12 @@ class GeneratorRun:
             self._values.extend(following.values)
         self.since = time.monotonic()
         if self._early:
-            self.sweep_at = self.since  # one went missing in between: look for it at once
+            self._client.inbox.look_soon(self)  # one went missing in between
         self._ready.set()
 
     def missing(self, before: float) -> list[str]:
         """See Sink."""
-        if self.since > before:
+        if self.since > before and not self._early:
             return []
         chunk = f"g{self._next_chunk}"
         return [chunk] if self._end is not None else [chunk, ONLY]

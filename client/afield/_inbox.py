@@ -62,6 +62,7 @@ class Inbox:
         self._bus = bus
         self._ws = ws
         self._sinks: dict[str, Sink] = {}
+        self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
         self._reread = False
 
@@ -75,22 +76,47 @@ class Inbox:
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._sinks[sink.call_id] = sink
 
+    def watch(self, sink: Sink) -> None:
+        """As `add`, for a call that several may wait for, each for its own part."""
+        sink.sweep_at = sink.since + FIRST_SWEEP_S
+        self._watchers.setdefault(sink.call_id, []).append(sink)
+        self._changed.set()
+
     def remove(self, sink: Sink) -> None:
         """Wait no more; harmless when it did not."""
         if self._sinks.get(sink.call_id) is sink:
             del self._sinks[sink.call_id]
+            return
+        watchers = self._watchers.get(sink.call_id, [])
+        if sink in watchers:
+            watchers.remove(sink)
+            if not watchers:
+                del self._watchers[sink.call_id]
 
     def fail_all(self, error: Exception) -> None:
         """No results will come, for anybody."""
-        for sink in list(self._sinks.values()):
+        for sink in self._everybody():
             sink.fail(error)
+
+    def look_soon(self, sink: Sink) -> None:
+        """Something of this call is missing: look for it now, not at the next sweep."""
+        sink.sweep_at = 0.0
+        self._changed.set()
+
+    def _everybody(self) -> list[Sink]:
+        return [*self._sinks.values(), *(sink for group in self._watchers.values() for sink in group)]
 
     def on_message(self, subject: str, _reply: str, _headers: bytes | None, data: bytes) -> None:
         """Take a stored result from the subscription."""
         parts = subject.split(".")
-        sink = self._sinks.get(parts[4]) if len(parts) == 6 else None
+        if len(parts) != 6:
+            return
+        sink = self._sinks.get(parts[4])
         if sink is not None:
             _deliver(sink, parts[5], data)
+        elif self._watchers:
+            for watcher in list(self._watchers.get(parts[4], ())):
+                _deliver(watcher, parts[5], data)
 
     def on_reconnect(self) -> None:
         """Messages may have been missed: look for everything."""
@@ -100,12 +126,12 @@ class Inbox:
     async def run(self) -> None:
         """Look for missing results, for ever."""
         while True:
-            with anyio.move_on_after(1.0 if self._sinks else None):
+            with anyio.move_on_after(1.0 if self._sinks or self._watchers else None):
                 await self._changed.wait()
             self._changed.clear()
             now = time.monotonic()
             everything, self._reread = self._reread, False
-            for sink in list(self._sinks.values()):
+            for sink in self._everybody():
                 if everything or sink.sweep_at <= now:
                     await self._look(sink, now, everything=everything)
 
@@ -114,7 +140,7 @@ class Inbox:
         sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
         try:
             found = await self.read(sink, before=now if everything else now - FIRST_SWEEP_S)
-            if not found and age >= GONE_AGE_S and self._sinks.get(sink.call_id) is sink:
+            if not found and age >= GONE_AGE_S and self._waits(sink):
                 await self._ask_whether_known(sink)
         except (BusError, TimeoutError) as error:
             # The next look comes by itself; a reconnect asks for one at once.
@@ -130,13 +156,18 @@ class Inbox:
                 for slot in results:
                     group.start_soon(self._read_one, sink.call_id, slot)
             for slot in results:
-                if slot.data is not None and self._sinks.get(sink.call_id) is sink:
+                if slot.data is not None and self._waits(sink):
                     found = True
                     _deliver(sink, slot.token, slot.data)
         return found
 
+    def _waits(self, sink: Sink) -> bool:
+        return self._sinks.get(sink.call_id) is sink or sink in self._watchers.get(sink.call_id, ())
+
     async def _read_one(self, call_id: str, slot: "_Slot") -> None:
-        stored = await get_last(self._bus, subjects.RESULTS_STREAM, subjects.result(self._ws, call_id, slot.token))
+        stored = await get_last(
+            self._bus, subjects.RESULTS_STREAM, subjects.result(self._ws, call_id, slot.token)
+        )
         if stored is not None:
             slot.data = stored.data
 

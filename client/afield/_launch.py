@@ -9,6 +9,7 @@ never mistaken for a platform, and a folder just made is never mistaken for a st
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -125,9 +126,13 @@ def new_mark(folder: PlatformFolder) -> dict[str, str]:
 
 
 def platform_id(folder: PlatformFolder) -> str:
-    """Return the id of the platform on a folder: a private one is named by its folder, the shared one by its user."""
-    # A fixed id for the shared one: what a killed supervisor left over is found by the next.
-    return folder.root.name if folder.private else f"shared-{os.geteuid()}"
+    """Return the id of the platform on a folder. It depends on the folder alone.
+
+    So what a killed supervisor left over is found by the next one on its folder.
+    """
+    if folder.private:
+        return folder.root.name
+    return "shared-" + hashlib.sha256(str(folder.root.resolve()).encode()).hexdigest()[:12]
 
 
 class Launched:
@@ -174,7 +179,7 @@ def launch(
     lock_fd = folder.claim()
     if lock_fd is None:
         return None
-    (folder.root / "platform.json").unlink(missing_ok=True)
+    clear(folder)
     ready_r, ready_w = os.pipe()
     owner_r, owner_w = os.pipe() if owned else (None, None)
     inherited = [fd for fd in (lock_fd, ready_w, owner_r) if fd is not None]
@@ -244,6 +249,14 @@ def _lines(fd: int, end: float) -> Iterator[bytes]:
             return
         *lines, pending = (pending + data).split(b"\n")
         yield from lines
+
+
+def clear(folder: PlatformFolder) -> None:
+    """Remove what a dead predecessor on the folder left over: its record and processes. For whoever holds it."""
+    (folder.root / "platform.json").unlink(missing_ok=True)
+    if not folder.private:  # a private folder is always a new one
+        mark = platform_id(folder)
+        _marks.kill_all(lambda: _marks.marked(mark) - {os.getpid()})
 
 
 def sweep(folder: PlatformFolder) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -11,7 +11,7 @@ import anyio
 from afield._batches import publish_all
 from afield._bus.batch import BatchMessage
 from afield._bus.errors import PublishRefusedError
-from afield._bus.publisher import RESULT_EXISTS
+from afield._bus.publisher import RESULT_EXISTS, PubAck
 from afield._bus_errors import as_user_errors, user_error
 from afield._feed import Chunk, Feed
 from afield._outcome import CallOutcome
@@ -20,15 +20,13 @@ from afield._wire.functions import FunctionRecord
 from afield._wire.messages import BlobRef, GeneratorChunk, InputResult
 from afield.exception import InternalFailure
 from afield.mapping import MapPump, Pace, PackOut, Settled
+from afield.output import MapProgress
 from afield.serialization import Serialized
 
 BATCH_FROM: Final = 2
 """Packs from which they are published as an atomic batch, not one by one."""
 FETCH_BYTES: Final = 32 * 2**20
 """Bytes of blobs that one batch for the consumer may hold."""
-
-Progress = Callable[[int, int, bool], None]
-"""Told of inputs done, inputs taken from the source, and whether that is all of them."""
 
 
 class MapRun:
@@ -42,7 +40,7 @@ class MapRun:
         *,
         ordered: bool,
         parent: str = "",
-        progress: Progress | None = None,
+        progress: MapProgress | None = None,
     ) -> None:
         self.call_id = client.next_call_id(record.shard)
         self.since = self.sweep_at = time.monotonic()
@@ -130,7 +128,7 @@ class MapRun:
         self._work.set()
         self._tell()
 
-    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:
+    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:  # noqa: ARG002 - as Sink has it
         """See Sink: a map has no generators."""
         self.fail(InternalFailure(f"map {self.call_id} got chunk {number} of a generator"))
 
@@ -152,7 +150,7 @@ class MapRun:
     def _tell(self) -> None:
         if self._progress is not None:
             pump = self._pump
-            self._progress(pump.fed - pump.in_flight - pump.held, pump.fed, pump.ended)
+            self._progress.update(pump.fed - pump.in_flight - pump.held, pump.fed if pump.ended else None)
 
     # -- inputs --
 
@@ -219,7 +217,7 @@ class MapRun:
         ack = self._client.publish_one(self._record, self.call_id, "map", pack, self._parent, lane="lo")
         ack.add_done_callback(self._on_ack)
 
-    def _on_ack(self, ack: "asyncio.Future[object]") -> None:
+    def _on_ack(self, ack: "asyncio.Future[PubAck]") -> None:
         error = None if ack.cancelled() else ack.exception()
         if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
             return
@@ -248,4 +246,5 @@ class MapRun:
         for blob in self._blobs.values():
             self._client.later(self._client.payloads.discard, blob)
         self._blobs.clear()
-
+        if self._progress is not None:
+            self._progress.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -103,13 +104,10 @@ async def _asynchronously(
     function: "Function[..., R, Any]", inputs: tuple[Inputs, ...], options: MapOptions
 ) -> AsyncGenerator[R, None]:
     results: MapResults[R] = MapResults(function, inputs, options)
-    values = results._values_async()
     results._begin()
-    try:
+    async with aclosing(results._values_async()) as values:
         async for value in values:
             yield value
-    finally:
-        await values.aclose()
 
 
 class ForEach:

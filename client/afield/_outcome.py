@@ -32,12 +32,12 @@ class CallOutcome:
         assert self.error is not None
         if self.spec is None:
             return from_error_info(self.error)
-        return from_error_info(
-            self.error, function_name=self.spec.name, local_root=self.spec.code.local_root
-        )
+        return from_error_info(self.error, function_name=self.spec.name, local_root=self.spec.code.local_root)
 
 
-async def outcome_of(result: InputResult, payloads: Payloads, spec: FunctionSpec | None, *, keep: bool) -> CallOutcome:
+async def outcome_of(
+    result: InputResult, payloads: Payloads, spec: FunctionSpec | None, *, keep: bool
+) -> CallOutcome:
     """Return the outcome of a stored result, with its blob fetched; see `Payloads.fetch` for `keep`."""
     if result.status == "ok":
         value = None if result.value is None else await payloads.fetch(result.value, keep=keep)

@@ -52,7 +52,7 @@ class Payloads:
             return payload
         if payload.tier == "stream":
             data: Buffer = await self._stream.get(payload.name)
-        elif self._files is None or payload.host != self._files.host:
+        elif self._files is None or payload.host != self.host:
             raise DataLossError(
                 f"the value of {payload.size:,} bytes lies in a file of host {payload.host!r}, which this process "
                 f"does not share; set AFIELD_BLOB_DIR and AFIELD_HOST if it does, or make the call from there"
@@ -67,5 +67,5 @@ class Payloads:
         """Remove a blob; harmless if it is gone."""
         if payload.tier == "stream":
             await self._stream.delete(payload.name)
-        elif self._files is not None and payload.host == self._files.host:
+        elif self._files is not None and payload.host == self.host:
             self._files.delete(payload)

@@ -6,13 +6,12 @@ A Client belongs to the event loop that it was opened on. Which client a call us
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
-import anyio.abc
 
 from afield._bus.connection import Bus, BusAddress
 from afield._bus.errors import BusError, PublishRefusedError
@@ -47,7 +46,7 @@ CLOSE_S: Final = 2.0
 class Client:
     """See the module. Made by `Client.open`; all methods belong to the loop it was opened on."""
 
-    def __init__(self, address: PlatformAddress, ws: str, bus: Bus, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, address: PlatformAddress, ws: str, bus: Bus) -> None:
         self.address = address
         self.ws = ws
         self.session = new_session()
@@ -56,7 +55,6 @@ class Client:
         self.inbox = Inbox(bus, ws)
         self.paces: dict[str, Pace] = {}
         """What earlier maps learnt of each function."""
-        self._tasks = tasks
         self._number = 0
         self._wakes = Wakes()
         self._wake_timer: asyncio.TimerHandle | None = None
@@ -75,19 +73,18 @@ class Client:
         user, _, secret = address.token.partition(":")
         where = BusAddress(address.server, user, secret)
         with as_user_errors():
-            async with Bus.open(where, name="afield-client") as bus, anyio.create_task_group() as tasks:
-                client = cls(address, ws, bus, tasks)
+            async with Bus.open(where, name="afield-client") as bus:
+                client = cls(address, ws, bus)
                 bus.open_subscription(
                     subjects.stored_results_of_session(ws, client.session), client.inbox.on_message
                 )
                 bus.on_reconnect(client.inbox.on_reconnect)
-                tasks.start_soon(client.inbox.run)
+                bus.tasks.start_soon(client.inbox.run)
                 try:
                     yield client
                 finally:
                     with anyio.CancelScope(shield=True):
                         await client._close()
-                    tasks.cancel_scope.cancel()
 
     async def _close(self) -> None:
         self._closed = True
@@ -106,14 +103,14 @@ class Client:
         with as_user_errors():
             return await self.bus.call(endpoint, request, timeout=timeout)
 
-    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+    def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run an asynchronous function beside everything else, until it ends or the client closes."""
-        self._tasks.start_soon(function, *args)
+        self.bus.tasks.start_soon(function, *args)
 
     def later(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run a clean-up in the background. Its failure is logged: nobody waits for it, and the platform sweeps."""
         self._background += 1
-        self._tasks.start_soon(self._clean_up, function, *args)
+        self.bus.tasks.start_soon(self._clean_up, function, *args)
 
     async def _clean_up(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         try:
@@ -228,14 +225,18 @@ class Client:
                 self.later(self.payloads.discard, payload)
         return await self.outcome(call, record.spec)
 
-    async def outcome(self, call: SingleCall, spec: FunctionSpec | None, *, keep: bool = False) -> CallOutcome:
+    async def outcome(
+        self, call: SingleCall, spec: FunctionSpec | None, *, keep: bool = False
+    ) -> CallOutcome:
         """Return how an ended call ended; raises what kept it from ending in a result."""
         if call.error is not None:
             raise call.error
         assert call.result is not None
         return await self.outcome_of(call.result, spec, keep=keep)
 
-    async def outcome_of(self, result: InputResult, spec: FunctionSpec | None, *, keep: bool = False) -> CallOutcome:
+    async def outcome_of(
+        self, result: InputResult, spec: FunctionSpec | None, *, keep: bool = False
+    ) -> CallOutcome:
         """Return the outcome of a stored result, with its blob fetched (and removed, without `keep`)."""
         with as_user_errors():
             return await outcome_of(result, self.payloads, spec, keep=keep)
@@ -277,7 +278,9 @@ class Client:
             self._wake_timer.cancel()
             self._wake_timer = None
         for function_id, shard in self._wakes.take(now):
-            hint = Wake(ws=self.ws, function_id=function_id, outstanding=self._outstanding.get(function_id, 0))
+            hint = Wake(
+                ws=self.ws, function_id=function_id, outstanding=self._outstanding.get(function_id, 0)
+            )
             try:
                 self.bus.send(subjects.wake(shard), encode(hint))
             except BusError as error:
@@ -286,7 +289,9 @@ class Client:
         due = self._wakes.next_due
         if due is not None:
             loop = asyncio.get_running_loop()
-            self._wake_timer = loop.call_later(max(0.0, due - now), lambda: self._send_wakes(time.monotonic()))
+            self._wake_timer = loop.call_later(
+                max(0.0, due - now), lambda: self._send_wakes(time.monotonic())
+            )
 
 
 def _settle(future: "asyncio.Future[SingleCall]", call: SingleCall) -> None:
@@ -303,4 +308,3 @@ def _on_ack(call: SingleCall, ack: "asyncio.Future[PubAck]") -> None:
     if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
         return
     call.fail(user_error(error))
-

@@ -8,7 +8,7 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
@@ -78,7 +78,7 @@ class Portal:
         self.refuse_own_thread()
         return self._portal.wrap_async_context_manager(manager)
 
-    def keep(self, function: Callable[..., Awaitable[None]]) -> None:
+    def keep(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that lives until it ends by itself. From the portal's own loop only."""
         self._tasks.start_soon(function)
 

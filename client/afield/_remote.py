@@ -1,6 +1,7 @@
 """The ways to make one call: `.remote`, `.remote_gen`, `.spawn`."""
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -118,18 +119,16 @@ class RemoteGen(Generic[P, Y]):
         return partial(_open, self._function, dumps_call(args, kwargs), current_input_id() or "")
 
     def _values(self, opener: "Callable[[], Any]") -> Generator[Y, None, None]:
-        for outcome in iterate(opener):
-            output.settle()
-            yield outcome.unwrap()
+        with closing(iterate(opener)) as outcomes:
+            for outcome in outcomes:
+                output.settle()
+                yield outcome.unwrap()
 
     async def _values_async(self, opener: "Callable[[], Any]") -> AsyncGenerator[Y, None]:
-        outcomes = aiterate(opener, here=self._function._is_here())
-        try:
+        async with aclosing(aiterate(opener, here=self._function._is_here())) as outcomes:
             async for outcome in outcomes:
                 await output.settle_async()
                 yield outcome.unwrap()
-        finally:
-            await outcomes.aclose()
 
 
 async def _open(function: "Function[..., Any, Any]", data: Serialized, parent: str) -> GeneratorRun:
@@ -170,6 +169,3 @@ async def _spawn(function: "Function[..., R, Any]", data: Serialized, parent: st
     client = await binding.uplink.client()
     call_id = await spawn_one(client, binding.record, data, parent=parent)
     return FunctionCall._of(call_id, binding.uplink, binding.record.spec, single=True)
-
-
-

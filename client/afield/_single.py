@@ -18,7 +18,12 @@ class SingleCall:
     __slots__ = ("call_id", "done", "error", "index", "missed", "places", "result", "since", "sweep_at")
 
     def __init__(
-        self, call_id: str, done: Callable[["SingleCall"], None], *, index: int = 0, places: Sequence[str] = (ONLY,)
+        self,
+        call_id: str,
+        done: Callable[["SingleCall"], None],
+        *,
+        index: int = 0,
+        places: Sequence[str] = (ONLY,),
     ) -> None:
         self.call_id = call_id
         self.done: Callable[[SingleCall], None] | None = done
@@ -40,7 +45,7 @@ class SingleCall:
                 self.result = result
                 self._end()
 
-    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:
+    def on_chunk(self, number: int, chunk: GeneratorChunk) -> None:  # noqa: ARG002 - as Sink has it
         """Refuse: this call is not a generator's."""
         self.fail(InternalFailure(f"call {self.call_id} got chunk {number} of a generator, which it is not"))
 

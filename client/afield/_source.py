@@ -5,7 +5,7 @@ Taken are
 - of a plain file: the file; if it lies in a package's folder, that folder;
 - what these import, wherever the import stands, from their own folder or from a folder that comes before the
   standard library on `sys.path` (the current folder, PYTHONPATH): a file alone, a package as a whole;
-- what has been imported already from there.
+- what has been imported already from the entry's folder, or from a folder on `sys.path` below it.
 
 Left out are the standard library, installed packages, virtual environments, caches and hidden files.
 """
@@ -206,13 +206,12 @@ class _Collector:
         path = Path(os.path.abspath(file))
         package = _outermost_folder(path, name)
         root = package.parent
-        if root not in self._roots or _is_left_out(path, root):
+        if root not in self._roots or not path.is_relative_to(self._root) or _is_left_out(path, root):
             return
         found = _outermost_package(path, root)
         self.take(found, root)
-        if root != self._root and path.is_relative_to(self._root):
-            # The user's code may put this folder on sys.path by itself, relative to its own place.
-            self.take(found, self._root)
+        # The user's code may have put a folder below the root on sys.path, relative to its own place.
+        self.take(found, self._root)
 
 
 def _is_afield(top: str) -> bool:

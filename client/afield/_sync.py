@@ -26,6 +26,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 S = TypeVar("S")
 R_co = TypeVar("R_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 _PACKAGE: Final = os.path.dirname(__file__) + os.sep
 
@@ -48,7 +49,9 @@ def warn_if_in_loop(call: str, instead: str) -> None:
     """Warn the caller, outside of this package, that it blocks the event loop that it runs in."""
     if asyncio._get_running_loop() is not None:
         warnings.warn(
-            f"{call} blocks the event loop that it was called in: use `{instead}`", AsyncUsageWarning, stacklevel=_depth()
+            f"{call} blocks the event loop that it was called in: use `{instead}`",
+            AsyncUsageWarning,
+            stacklevel=_depth(),
         )
 
 
@@ -65,7 +68,9 @@ class Face(Generic[P, R]):
 
     __slots__ = ("__wrapped__", "_here", "_name")
 
-    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]], name: str, here: Callable[[], bool]) -> None:
+    def __init__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], name: str, here: Callable[[], bool]
+    ) -> None:
         self.__wrapped__ = function
         self._name = name
         self._here = here
@@ -152,10 +157,10 @@ class answers(Generic[S, P, R]):  # noqa: N801 - used as a decorator
 # -- streams of values --------------------------------------------------------------------------------
 
 
-class Batches(Protocol[T]):
+class Batches(Protocol[T_co]):
     """Values that come in batches, on the loop where they were opened."""
 
-    async def next_batch(self) -> Sequence[T] | None:
+    async def next_batch(self) -> Sequence[T_co] | None:
         """Return the next values, at least one; None at the end."""
         ...
 

@@ -99,6 +99,11 @@ class Uplink:
                 else:
                     self._clients[loop] = previous
 
+    def fail_calls(self, error: Exception) -> None:
+        """End all calls that wait, on every loop. From any loop of the uplink's."""
+        for loop, client in list(self._clients.items()):
+            loop.call_soon_threadsafe(client.inbox.fail_all, error)
+
     async def close_portal_client(self) -> None:
         """Close the client on the portal's loop, if there is one. To be awaited on that loop."""
         self.closed = True
@@ -124,19 +129,20 @@ def known_default(ws: str) -> Uplink | None:
 def default_uplink(ws: str | None = None) -> Uplink:
     """Return the default uplink for an environment (the configured one, if None), making it at first use. Blocking."""
     name = config.environment(ws)
-    uplink = _default.get(name)
-    if uplink is None:
-        with _lock:
-            uplink = _default.get(name)
-            if uplink is None:
-                uplink = _default[name] = Uplink(embedded.acquire(), name)
-                get_portal().on_close(lambda: _close_default(name))
-    return uplink
+    known = _default.get(name)
+    if known is not None:
+        return known
+    with _lock:
+        if name not in _default:
+            _default[name] = Uplink(embedded.acquire(), name)
+            get_portal().on_close(lambda: _close_default(name))
+        return _default[name]
 
 
 async def default_uplink_async(ws: str | None = None) -> Uplink:
     """As `default_uplink`, without blocking the running loop."""
-    return known_default(config.environment(ws)) or await anyio.to_thread.run_sync(default_uplink, ws)
+    known = known_default(config.environment(ws))
+    return known if known is not None else await anyio.to_thread.run_sync(default_uplink, ws)
 
 
 async def _close_default(ws: str) -> None:

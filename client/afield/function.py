@@ -44,7 +44,9 @@ class _RemoteGenFace:
         self, instance: "Function[P, Generator[Y, Any, Any], Any]", owner: type
     ) -> RemoteGen[P, Y]: ...
     @overload
-    def __get__(self, instance: "Function[P, AsyncGenerator[Y, Any], Any]", owner: type) -> RemoteGen[P, Y]: ...
+    def __get__(
+        self, instance: "Function[P, AsyncGenerator[Y, Any], Any]", owner: type
+    ) -> RemoteGen[P, Y]: ...
     @overload
     def __get__(self, instance: "Function[P, Iterator[Y], Any]", owner: type) -> RemoteGen[P, Y]: ...
     @overload
@@ -65,7 +67,11 @@ class Function(Generic[P, R, O]):
     """
 
     def __init__(
-        self, *, app: "App | None" = None, declared: Declared | None = None, reference: FunctionRef | None = None
+        self,
+        *,
+        app: "App | None" = None,
+        declared: Declared | None = None,
+        reference: FunctionRef | None = None,
     ) -> None:
         self._app = app
         self._declared = declared
@@ -199,7 +205,7 @@ class Function(Generic[P, R, O]):
 
     experimental_spawn_map = spawn_map
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:
+    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> NoReturn:
         """Refuse: it must be said where to run."""
         raise InvalidError(
             f"{self._name} is a Function of afield, so say where it runs: {self._name}.remote(...) in a container, "
@@ -240,7 +246,9 @@ class Function(Generic[P, R, O]):
         if self._binding is None and self._declared is None:
             return  # known once it has been looked up
         if generator and not self.is_generator:
-            raise InvalidError(f"{self._name} is not a generator: use {self._name}.remote() instead of .{method}()")
+            raise InvalidError(
+                f"{self._name} is not a generator: use {self._name}.remote() instead of .{method}()"
+            )
         if not generator and self.is_generator:
             raise InvalidError(
                 f"{self._name} is a generator: use {self._name}.remote_gen() instead of .{method}()"

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Sized
+from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -71,20 +72,19 @@ class MapResults(Generic[R]):
 
     def _values(self) -> Generator[R, None, None]:
         opener = partial(self._open, None, current_input_id() or "")
-        for outcome in iterate(opener):
-            output.settle()
-            yield self._value(outcome)
+        with closing(iterate(opener)) as outcomes:
+            for outcome in outcomes:
+                output.settle()
+                yield self._value(outcome)
 
     async def _values_async(self) -> AsyncGenerator[R, None]:
         here = self._function._is_here()
         home = None if here else asyncio.get_running_loop()
-        outcomes = aiterate(partial(self._open, home, current_input_id() or ""), here=here)
-        try:
+        opener = partial(self._open, home, current_input_id() or "")
+        async with aclosing(aiterate(opener, here=here)) as outcomes:
             async for outcome in outcomes:
                 await output.settle_async()
                 yield self._value(outcome)
-        finally:
-            await outcomes.aclose()
 
     def _value(self, outcome: CallOutcome) -> Any:
         if not self._options.return_exceptions:
@@ -106,8 +106,13 @@ class MapResults(Generic[R]):
             feed,
             ordered=options.ordered,
             parent=parent,
-            progress=output.map_progress(function._name),
+            progress=output.map_progress(function._name, self._total()),
         ).start()
+
+    def _total(self) -> int | None:
+        """How many inputs there will be, if that can be told beforehand."""
+        sizes = [len(each) if isinstance(each, Sized) else None for each in self._inputs]
+        return None if None in sizes else min(size for size in sizes if size is not None)
 
     # -- when nobody iterates --
 

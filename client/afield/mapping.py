@@ -11,8 +11,8 @@ result), at most `BACKLOG` are between source and caller, and no more is asked f
 
 Pack size aims at `TARGET_S` of work. It starts at 1, at most doubles from one finished pack to the next, follows
 slower inputs at once and quicker ones slowly: a long pack of slow inputs would hold up the map, a short one of
-quick inputs costs a little. While nothing is known, only `PROBE` inputs go out for `HOLD_S` seconds, because the
-first results of a warm function come within that time and say how large the packs can be.
+quick inputs costs a little. While packs could still grow, only `PROBE` of them go out until a result comes, or for
+`HOLD_S` seconds: the results of a warm function come within that time, and say how large the packs can be.
 """
 
 from collections import deque
@@ -48,7 +48,8 @@ class PackOut(NamedTuple, Generic[P]):
 class Settled(NamedTuple):
     """One input's end, as it may be handed to the caller."""
 
-    index: int
+    number: int
+    """The index of the input."""
     result: InputResult
 
 
@@ -66,18 +67,22 @@ class Pace:
         self._cap = 1
 
     @property
-    def known(self) -> bool:
-        """Whether any input has been seen to end."""
-        return self._run_s is not None
+    def growing(self) -> bool:
+        """Whether packs may get larger than `pack_size` once more of them have come back."""
+        return self._run_s is None or self._cap < self._fitting()
 
     @property
     def pack_size(self) -> int:
         """How many inputs the next pack should hold, 1 to MAX_PACK."""
-        if self._run_s is None:
-            return 1
+        return 1 if self._run_s is None else min(self._fitting(), self._cap)
+
+    def _fitting(self) -> int:
+        assert self._run_s is not None
         by_time = MAX_PACK if self._run_s * MAX_PACK <= TARGET_S else int(TARGET_S / self._run_s)
-        by_bytes = MAX_PACK if self._result_bytes * MAX_PACK <= PACK_BYTES else int(PACK_BYTES / self._result_bytes)
-        return max(1, min(by_time, by_bytes, self._cap))
+        by_bytes = (
+            MAX_PACK if self._result_bytes * MAX_PACK <= PACK_BYTES else int(PACK_BYTES / self._result_bytes)
+        )
+        return max(1, min(by_time, by_bytes))
 
     def learn(self, size: int, run_s: float, result_bytes: float) -> None:
         """Take in a finished pack of `size` inputs: mean seconds and mean result bytes per input."""
@@ -163,7 +168,7 @@ class MapPump(Generic[P]):
         self.next_due = None
         packs: list[PackOut[P]] = []
         while self._held:
-            if not self.pace.known and len(self._where) >= PROBE and self._hold(now):
+            if self.pace.growing and len(self._sent) >= PROBE and self._hold(now):
                 break
             if len(self._held) < self.pace.pack_size and self._asked and self._where and self._fill(now):
                 break
@@ -184,7 +189,7 @@ class MapPump(Generic[P]):
 
     def _hold(self, now: float) -> bool:
         """Tell whether to wait for a first result before more than the probe goes out."""
-        if self._hold_until is None:
+        if self._hold_until is None:  # since the last result
             self._hold_until = now + HOLD_S
         if now >= self._hold_until:
             return False
@@ -214,7 +219,6 @@ class MapPump(Generic[P]):
         ended: list[int] = []
         seconds = 0.0
         size_bytes = 0
-        sent: _Sent | None = None
         for result in results:
             first = self._where.get(result.index)
             if first is None:
@@ -227,7 +231,8 @@ class MapPump(Generic[P]):
             ended.append(result.index)
             seconds += result.run_s
             size_bytes += _result_size(result)
-        if ended and sent is not None:
+        if ended:
+            self._hold_until = None
             self.pace.learn(len(ended), seconds / len(ended), size_bytes / len(ended))
         return ended
 

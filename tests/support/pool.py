@@ -177,7 +177,7 @@ class World:
             case Ack(delivery):
                 assert self.open[delivery] in self.stored, "acknowledged before the result was stored"
                 self.ended[delivery] = self.open.pop(delivery)
-            case Nak(delivery, delay):
+            case Nak(delivery, delay, _):
                 assert delay >= 0
                 self.ended[delivery] = self.open.pop(delivery)
             case Progress(deliveries):
@@ -201,13 +201,19 @@ class World:
         assert len(places) == len({h.token for h in places}) == len(held)
         for slots in self.pool.functions.values():
             assert slots.queued <= max(0, slots.capacity(self.now)), "more waits than can start soon"
-            assert not (slots.idle and (slots.waiting["hi"] or slots.waiting["lo"])), "a pack waits beside an idle container"
+            assert not (slots.idle and (slots.waiting["hi"] or slots.waiting["lo"])), (
+                "a pack waits beside an idle container"
+            )
 
     # -- questions ---------------------------------------------------------------------------------------
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The instructions of one kind that the last event gave."""
         return [item for item in self.said if isinstance(item, kind)]
+
+    def naks(self) -> list[Nak]:
+        """What the last event sent back."""
+        return [Nak(item.delivery, item.delay) for item in self.of(Nak)]
 
     def runs(self) -> list[guest.Run]:
         """The packs that the last event started."""

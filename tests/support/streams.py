@@ -35,7 +35,9 @@ async def make_stream(bus: Bus, **config: Any) -> str:
 
 async def make_asset(bus: Bus, spec: StreamSpec) -> None:
     """Make a stream of the platform, if it is not there."""
-    await api(bus, f"STREAM.CREATE.{spec.name}", {"name": spec.name, "subjects": spec.subjects, **spec.config})
+    await api(
+        bus, f"STREAM.CREATE.{spec.name}", {"name": spec.name, "subjects": spec.subjects, **spec.config}
+    )
 
 
 async def make_bucket(bus: Bus, **config: Any) -> str:
@@ -58,7 +60,13 @@ async def make_bucket(bus: Bus, **config: Any) -> str:
 async def make_queue(bus: Bus, **consumer: Any) -> tuple[str, str]:
     """Make a work queue with one consumer; return the names of both."""
     stream = await make_stream(bus, retention="workqueue")
-    config = {"durable_name": "worker", "ack_policy": "explicit", "filter_subject": f"{stream}.>", **consumer}
+    config = {
+        "durable_name": "worker",
+        "ack_policy": "explicit",
+        "filter_subject": f"{stream}.>",
+        "max_ack_pending": -1,
+        **consumer,
+    }
     await api(bus, f"CONSUMER.CREATE.{stream}.worker.{stream}.>", {"stream_name": stream, "config": config})
     return stream, "worker"
 

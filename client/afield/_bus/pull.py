@@ -167,7 +167,10 @@ class PullLoop:
             self._pull(n)
 
     def _check_heartbeats(self) -> None:
-        """With requests open, the server must say something every heartbeat; after two missed ones, start over."""
+        """With requests open, the server must say something every heartbeat; after two missed ones, start over.
+
+        It forgets requests without a word when a consumer has too many of them (with heartbeats it sends no 409).
+        """
         silent = self._loop.time() - self._heard
         pulling = self._outstanding and self._subscription is not None and self._bus.connected
         if pulling and silent > 2.2 * self._heartbeat:

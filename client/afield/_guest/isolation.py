@@ -1,5 +1,6 @@
 """What a process does right after its fork, to be a container and nothing of the template any more."""
 
+import faulthandler
 import fcntl
 import gc
 import io
@@ -92,9 +93,12 @@ class _Unbuffered(io.FileIO):
 
 def _open_streams() -> None:
     """Replace sys.stdin, stdout and stderr, unbuffered: output is live without a newline, and survives a crash."""
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _text(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text(2)  # type: ignore[misc]
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
+    sys.stdout = _text(1)
+    sys.stderr = _text(2)
+    faulthandler.enable(2)  # a crash by signal shows where it was, in the log
+    # What code falls back on that replaced the others for a while.
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout, __stderr__=sys.stderr)
 
 
 def _text(fd: int) -> io.TextIOWrapper:

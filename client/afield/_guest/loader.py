@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from afield import serialization
 from afield._wire.functions import CodeRef, FunctionSpec
 from afield._wire.guest import Start
+from afield.app import App
 from afield.exception import ExecutionError
+from afield.function import Function
 
 
 class Loaded(NamedTuple):
@@ -20,7 +22,7 @@ class Loaded(NamedTuple):
     raw: Callable[..., Any]
     is_generator: bool
     is_async: bool
-    app: Any
+    app: App | None
     """The App that it belongs to; None if that cannot be told."""
 
 
@@ -33,7 +35,6 @@ def load(start: Start) -> Loaded:
     """
     spec = start.function.spec
     os.chdir(start.home)
-    # SER and tracebacks compare file names with the folder, so it must be one string everywhere.
     sys.path.insert(0, start.home)
     sys.argv = [os.path.join(start.home, spec.code.entry) if spec.code.entry else start.home]
     if start.serialized_path:
@@ -77,16 +78,16 @@ def _look_up(module: ModuleType, code: CodeRef) -> Any:
     return found
 
 
-def _unwrap(found: Any, module: ModuleType | None, spec: FunctionSpec) -> tuple[Any, Any]:
+def _unwrap(found: Any, module: ModuleType | None, spec: FunctionSpec) -> tuple[Any, App | None]:
     """Return the user's own function and its app, whatever stands at the name: a Function, or a plain callable."""
-    if hasattr(found, "raw_f"):
+    if isinstance(found, Function):
         return found.raw_f, found.app
-    # Another decorator was put on top of the Function; the app still knows what to run.
-    for value in list(vars(module).values()) if module else ():
-        functions = getattr(value, "registered_functions", None)
-        function = functions.get(spec.name) if isinstance(functions, dict) else None
-        if function is not None and getattr(function.raw_f, "__qualname__", "") == spec.code.qualname:
-            return function.raw_f, value
+    # Another decorator was put on top of the Function, or it has another name; the app still knows what to run.
+    apps = [value for value in vars(module).values() if isinstance(value, App)] if module else []
+    for app in apps:
+        function = app.registered_functions.get(spec.name)
+        if function is not None and function.raw_f.__qualname__ == spec.code.qualname:
+            return function.raw_f, app
     return found, None
 
 

@@ -19,11 +19,11 @@ def _prctl(option: int, argument: int | bytes) -> None:
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
 
 
-def die_with(parent: int) -> None:
-    """Have this process killed when its parent ends; at once, if `parent` is not its parent any more."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
+    """Have this process sent a signal when its parent ends; at once, if `parent` is not its parent any more."""
+    _prctl(_PR_SET_PDEATHSIG, signum)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signum)
 
 
 def become_subreaper() -> None:

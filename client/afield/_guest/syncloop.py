@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Generator, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from afield import _context
 from afield._guest.endings import die, leave_if_forked
@@ -130,9 +130,12 @@ class SyncLoop:
             while True:
                 self._armed = False
                 self._wait_credit(pack, sent)
-                self._arm()
                 phase = "exception"
-                value = _throw(values) if pack.cancelled else next(values, _END)
+                if pack.cancelled:
+                    self._interrupted = "cancelled"
+                    _throw(values)
+                self._arm()
+                value = next(values, _END)
                 if value is _END:
                     break
                 phase = "serialization"
@@ -147,8 +150,6 @@ class SyncLoop:
             raise
         except BaseException as error:
             self._armed = False
-            if pack.cancelled and not self._interrupted:
-                self._interrupted = "cancelled"
             return self._failed(pack, error, phase)
         finally:
             self._close(values)
@@ -203,7 +204,7 @@ class SyncLoop:
         return why
 
 
-def _throw(values: Iterator[Any]) -> Any:
+def _throw(values: Iterator[Any]) -> NoReturn:
     """Raise InputCancellation in a generator that waits at a yield; it may go on only to clean up."""
     if isinstance(values, Generator):
         values.throw(InputCancellation("this input was cancelled by its caller"))

@@ -175,7 +175,8 @@ def main() -> None:
     parent = os.getppid()
     fd = int(os.environ.pop(FD_VARIABLE))
     os.set_inheritable(fd, False)
-    processes.die_with(parent)
+    # Not SIGKILL: with a handler it can still kill what its containers started, even if nobody else sweeps.
+    processes.die_with(parent, signal.SIGTERM)
     processes.become_subreaper()
     processes.set_name("afield-template")
     from afield._guest import preload

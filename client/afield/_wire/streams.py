@@ -168,12 +168,14 @@ LEASE: Final = _bucket("LEASE", history=1, storage="file", allow_msg_ttl=True)
 WORKERS: Final = _bucket(
     "WORKERS",
     history=1,
-    storage="memory",
+    storage="file",
     allow_msg_ttl=True,
     subject_delete_marker_ttl=_seconds(60),
     republish={"src": "$KV.WORKERS.>", "dest": "kv.WORKERS.>"},
 )
-"""Heartbeats. History 1, or the server raises every TTL to the marker's; the marker tells of a death."""
+"""Heartbeats. History 1, or the server raises every TTL to the marker's; the marker tells of a death.
+
+In a file: a memory stream is gone after a restart of the server, and all workers would seem dead at once."""
 
 CODE: Final = _object_bucket("CODE", max_bytes=4 * 2**30)
 """Source bundles and serialised functions, named by their SHA-256."""

@@ -11,7 +11,7 @@ from afield.cli.errors import EXIT_INTERRUPTED
 _NAMES: Final = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated", signal.SIGHUP: "Hung up"}
 
 
-class Terminated(KeyboardInterrupt):  # noqa: N818 - it is no error; event loops let KeyboardInterrupt through
+class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP came; handled like a Ctrl-C everywhere, but for the exit status."""
 
     def __init__(self, signum: int) -> None:

@@ -65,7 +65,9 @@ def _load_file(file: Path) -> ModuleType:
     other = sys.modules.get(name)
     if other is not None:
         where = getattr(other, "__file__", None) or "the interpreter"
-        raise WrongUseError(f"{file} has the name of the module {name!r}, already imported from {where}; rename it")
+        raise WrongUseError(
+            f"{file} has the name of the module {name!r}, already imported from {where}; rename it"
+        )
     sys.path.insert(0, os.path.dirname(path))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a file that ends in .py has a loader"
@@ -114,8 +116,8 @@ def _registered(app: "App") -> list[tuple[str, Any]]:
 
 
 def _kind(value: object) -> Kind | None:
-    from afield.app import LocalEntrypoint
     from afield.function import Function
+    from afield.local_entrypoint import LocalEntrypoint
 
     if isinstance(value, LocalEntrypoint):
         return "entrypoint"

@@ -106,21 +106,31 @@ def _option(parameter: inspect.Parameter, hint: Any, program: str) -> click.Opti
             f"{_name(hint)}; it should be str, int, float, bool, datetime.datetime, or a Literal of str or int"
         )
     flag = parameter.name.strip("_").replace("_", "-") or parameter.name
-    required = parameter.default is inspect.Parameter.empty
-    spelled = f"--{flag}/--no-{flag}" if kind.switch else f"--{flag}"
     return click.Option(
-        [spelled, f"p_{parameter.name}"],
+        [spelled(flag, kind), f"p_{parameter.name}"],
         type=kind.type,
-        required=required,
-        default=None if required else parameter.default,
-        show_default=_shown(parameter.default),
+        required=parameter.default is inspect.Parameter.empty,
+        **_shown_default(parameter.default, kind),
     )
 
 
-def _shown(default: Any) -> str | bool:
-    if default is inspect.Parameter.empty or default is None:
-        return False
-    return "true" if default is True else "false" if default is False else str(default)
+def spelled(flag: str, kind: Kind) -> str:
+    """Return an option's declaration."""
+    return f"--{flag}/--no-{flag}" if kind.switch else f"--{flag}"
+
+
+def _shown_default(default: Any, kind: Kind) -> dict[str, Any]:
+    """Return the default for click, which shows it in the help; the function is called with its own default anyway.
+
+    Only what click would read back as the same value: it would call a callable, and stumble over other types.
+    """
+    if type(default) not in (str, int, float, bool):
+        return {}
+    try:
+        same = kind.type.convert(default, None, None) == default
+    except click.ClickException:
+        same = False
+    return {"default": default} if same else {}
 
 
 def _kind(hint: Any) -> Kind | None:

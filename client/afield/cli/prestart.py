@@ -12,7 +12,7 @@ from afield.cli.errors import FailureError
 from afield.embedded import Platform
 from afield.exception import Error
 
-_LOOK_S = 1.0
+_LOOK_S = 60.0
 _LAST_WORDS_S = 5.0
 """Seconds that the run has to end after its platform died."""
 
@@ -84,5 +84,3 @@ def prestarted() -> Iterator[Prestart]:
         raise
     finally:
         platform.close()
-
-

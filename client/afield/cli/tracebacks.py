@@ -14,10 +14,14 @@ import click
 
 import afield
 
-_INNER: Final = tuple(
-    os.path.dirname(os.path.abspath(module.__file__ or "")) + os.sep
-    for module in (afield, anyio, asyncio, click, concurrent.futures, importlib)
-) + (os.path.abspath(contextlib.__file__), "<frozen ")
+_INNER: Final = (
+    *(
+        os.path.dirname(os.path.abspath(module.__file__ or "")) + os.sep
+        for module in (afield, anyio, asyncio, click, concurrent.futures, importlib)
+    ),
+    os.path.abspath(contextlib.__file__),
+    "<frozen ",
+)
 """Where the frames lie that say nothing about the user's code."""
 
 
@@ -46,7 +50,7 @@ def _prune(shown: traceback.TracebackException) -> None:
 
 def show(error: BaseException) -> None:
     """Print it on stderr."""
-    print(format_error(error), end="", file=sys.stderr)  # noqa: T201 - it is the command's own output
+    print(format_error(error), end="", file=sys.stderr)
 
 
 def is_gone(stream_fd: int) -> bool:
@@ -56,5 +60,3 @@ def is_gone(stream_fd: int) -> bool:
     waiter = poll()
     waiter.register(stream_fd, 0)
     return any(events & POLLERR for _, events in waiter.poll(0))
-
-

@@ -37,6 +37,9 @@ QUEUE: Final = "q"
 MAX_RUNNING: Final = 512
 """Requests that one service runs at the same time; beyond it callers are told to try again."""
 
+_FLUSH_S: Final = 2.0
+"""Seconds that a closing service waits for requests that the server has already sent."""
+
 HTTP_CODE: Final[dict[ErrorCode, str]] = {
     "invalid": "400",
     "denied": "403",
@@ -68,7 +71,7 @@ async def serve(
         await service.open(endpoints)
         yield service
     finally:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_FLUSH_S + 1):
             await service.close()
 
 
@@ -117,13 +120,25 @@ class MicroService:
         subscription = self._subscriptions.pop(endpoint.subject, None)
         self.discovery.endpoints.pop(endpoint.subject, None)
         if subscription is not None:
-            subscription.close()
+            subscription.close(deaf=False)
+            self._tasks.start_soon(self._mute, [subscription])
 
     async def close(self) -> None:
-        """Take no more requests. Safe to call twice."""
+        """Take no more requests, save those that the server has already sent us. Safe to call twice."""
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
-            await subscription.unsubscribe()
+            subscription.close(deaf=False)
+        if subscriptions:
+            await self._mute(list(subscriptions.values()))
+
+    async def _mute(self, subscriptions: list[Subscription]) -> None:
+        """Handle what is under way to closed subscriptions; nobody else would answer it. Then be deaf."""
+        try:
+            await self._bus.flush(timeout=_FLUSH_S)
+        except BusError as error:
+            log.debug("requests under way may be lost", error=str(error))  # so is the connection
+        for subscription in subscriptions:
+            subscription.mute()
 
     async def drained(self) -> None:
         """Wait until no request runs."""

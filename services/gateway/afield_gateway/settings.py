@@ -12,7 +12,7 @@ class GatewaySettings(Settings):
     """Address to listen on."""
     gateway_port: int = Field(default=0, ge=0, le=65535)
     """Port to listen on; 0 takes a free one, which the readiness line tells."""
-    gateway_token: SecretStr = SecretStr("")
+    gateway_token: SecretStr
     """What callers send as `Authorization: Bearer <token>`. Required: there is no open gateway."""
     gateway_max_body: int = Field(default=16 * 2**20, ge=1024)
     """Bytes of a request body; a longer one is refused with 413."""
@@ -23,7 +23,7 @@ class GatewaySettings(Settings):
     @classmethod
     def _is_printable(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
-        if not text.isascii() or any(c.isspace() for c in text):
+        if not text or not text.isascii() or any(c.isspace() for c in text):
             raise ValueError(
                 "expected a token of ASCII characters without blanks: it travels in an HTTP header"
             )

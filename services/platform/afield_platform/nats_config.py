@@ -121,21 +121,20 @@ def _registry(inputs: list[str]) -> Grant:
             *_LOOK,
             f"{_API}.STREAM.CREATE.*",
             f"{_API}.STREAM.UPDATE.*",
-            *_api("STREAM.PURGE", *inputs),
+            *_api("STREAM.PURGE", *inputs, "KV_REG"),
             *_api("CONSUMER.CREATE", *inputs, below=".>"),
             *_api("CONSUMER.DURABLE.CREATE", *inputs, below=".*"),
             *_api("CONSUMER.DELETE", *inputs, below=".*"),
             *_api("CONSUMER.INFO", *inputs, below=".*"),
             *_api("CONSUMER.LIST", *inputs),
             *_api("CONSUMER.NAMES", *inputs),
-            *_read("KV_REG", "KV_WORKERS", "KV_LEASE"),
+            *_read("KV_REG"),
             "$KV.REG.>",
-            "$KV.LEASE.>",
             "ev.>",
             "wake.*",
             "ctl.w.*.*",
         ),
-        subscribe=(_inbox("registry"), "registry.>", "kv.REG.>", "kv.WORKERS.>", _DISCOVERY),
+        subscribe=(_inbox("registry"), "registry.>", "kv.REG.>", _DISCOVERY),
         answers=True,
     )
 
@@ -157,7 +156,16 @@ def _scheduler(inputs: list[str]) -> Grant:
             "ctl.call.*.*",
             "registry.function.get",
         ),
-        subscribe=(_inbox("scheduler"), "scheduler.>", "wake.*", "kv.REG.>", "kv.WORKERS.>", _DISCOVERY),
+        subscribe=(
+            _inbox("scheduler"),
+            "scheduler.>",
+            "wake.*",
+            "ev.>",
+            "kv.REG.>",
+            "kv.WORKERS.>",
+            "$KV.LEASE.>",
+            _DISCOVERY,
+        ),
         answers=True,
     )
 
@@ -181,7 +189,7 @@ def _worker(inputs: list[str]) -> Grant:
             *_blobs("TMP"),
             *_read("OBJ_CODE"),
         ),
-        subscribe=(_inbox("worker"), "ctl.w.*.*", "ctl.call.*.*", "kv.REG.>", _DISCOVERY),
+        subscribe=(_inbox("worker"), "ctl.w.*.*", subjects.ALL_CALL_CONTROL, "kv.REG.>", _DISCOVERY),
         answers=True,
     )
 

@@ -16,7 +16,7 @@ from afield._wire.functions import AppRecord, FunctionRecord
 from afield._wire.ids import new_id
 from afield._wire.messages import Event, EventKind
 from afield_common.clock import Clock, SystemClock
-from afield_common.errors import RefusedError
+from afield_common.errors import RefusedError, ServiceError
 from afield_common.jetstream import JetStream
 from afield_common.service import Service
 from afield_common.store import ensure_assets
@@ -48,6 +48,7 @@ class RegistryService(Service[RegistrySettings]):
         self._index = self._store.index
         self._beats = Beats(settings.heartbeat_s)
         self._changing: defaultdict[AppKey, anyio.Lock] = defaultdict(anyio.Lock)
+        self._restored = anyio.Event()
         self._remove_hook: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
@@ -58,6 +59,7 @@ class RegistryService(Service[RegistrySettings]):
         # Every registry hears every heartbeat, whichever of them answers it.
         await self.bus.subscribe(api.APP_HEARTBEAT.subject, self._on_beat)
         self.tasks.start_soon(self._keep_house)
+        self.tasks.start_soon(self._restore)
         await self.serve(
             {
                 api.APP_CREATE: self.create_app,
@@ -233,6 +235,17 @@ class RegistryService(Service[RegistrySettings]):
 
     def _on_reconnect(self) -> None:
         self._beats.forgive(self._clock.monotonic())
+        self._restored.set()
+
+    async def _restore(self) -> None:
+        """After each reconnect, make again what a server that came back has lost (it may have a new store)."""
+        while True:
+            await self._restored.wait()
+            self._restored = anyio.Event()
+            try:
+                await ensure_assets(self.bus, self.settings.shards)
+            except* (BusError, ServiceError) as errors:
+                self.log.error("could not create streams", errors=[str(e) for e in errors.exceptions])
 
     async def _keep_house(self) -> None:
         while True:

@@ -22,8 +22,8 @@ from afield_common.log import get_logger
 
 log = get_logger(__name__)
 
-_ROUNDS: Final = 20
-"""Looks for inputs of a call that is being cancelled; a worker may add a retry while we look."""
+_CANCEL_S: Final = 8.0
+"""Seconds in which a call's inputs must come to an end; its caller or a worker may add some while we look."""
 
 _AT_ONCE: Final = 256
 """Results stored at the same time."""
@@ -62,15 +62,29 @@ class Calls:
         """
         _check(request)
         function_ids: set[str] = set()
-        for _ in range(_ROUNDS):
-            pending, last_seq = await self._pending(request)
-            pending = [each for each in pending if _concerned(each.pack, request.indices)]
-            if not pending:
-                break
-            function_ids.update(each.function_id for each in pending)
-            await self._end(request, pending, last_seq)
-        else:
+        with anyio.move_on_after(_CANCEL_S) as scope:
+            while pending := await self._end_pending(request):
+                function_ids |= pending
+                await self._control(request)  # whoever makes retries must know before the next look
+        if scope.cancelled_caught:
             raise RefusedError("unavailable", f"inputs of {request.call_id} keep appearing; try again")
+        await self._control(request)
+        await self._tell(request, function_ids)
+        log.info("call cancelled", call_id=request.call_id, inputs=len(request.indices) or "all")
+        return Done()
+
+    # -- parts of a cancellation --------------------------------------------------------------------
+
+    async def _end_pending(self, request: CallRef) -> set[str]:
+        """End the inputs that are there now; return the functions they were for, none if there were none."""
+        listed, last_seq = await self._pending(request)
+        pending = [each for each in listed if _concerned(each.pack, request.indices)]
+        if pending:
+            await self._end(request, pending, last_seq)
+        return {each.function_id for each in pending}
+
+    async def _control(self, request: CallRef) -> None:
+        """Tell those who run the call. At most once, hence repeated by the caller of a cancellation if need be."""
         control = CallControl(
             verb="cancel",
             call_id=request.call_id,
@@ -78,11 +92,6 @@ class Calls:
             terminate_containers=request.terminate_containers,
         )
         await self._bus.publish(subjects.call_control(request.ws, request.call_id), encode(control))
-        await self._tell(request, function_ids)
-        log.info("call cancelled", call_id=request.call_id, inputs=len(request.indices) or "all")
-        return Done()
-
-    # -- parts of a cancellation --------------------------------------------------------------------
 
     async def _end(self, request: CallRef, pending: list[InputSubject], last_seq: int) -> None:
         limit = anyio.CapacityLimiter(_AT_ONCE)

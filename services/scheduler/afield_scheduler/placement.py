@@ -24,11 +24,8 @@ class Need(NamedTuple):
 
 def need_of(spec: FunctionSpec) -> Need:
     """Return what one container of a function asks for."""
-    return _need(spec.resources, spec.runner)
-
-
-def _need(resources: Resources, runner: str = "auto") -> Need:
-    return Need(resources.cpu, max(resources.memory_mib, LEAST_MEMORY_MIB), resources.gpu, runner)
+    asked = spec.resources
+    return Need(asked.cpu, max(asked.memory_mib, LEAST_MEMORY_MIB), asked.gpu, spec.runner)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +56,16 @@ class Host:
 
 
 def occupied(host: Host, containers: Iterable[Resources]) -> Host:
-    """Return the host with these containers on it."""
+    """Return the host with these containers on it. Called for every decision, hence the plain sums."""
+    cpu, memory, devices = 0.0, 0, host.gpus_free
     for resources in containers:
-        host = host.with_container(_need(resources))
-    return host
+        cpu += resources.cpu
+        memory += max(resources.memory_mib, LEAST_MEMORY_MIB)
+        if resources.gpu:
+            devices = without(devices, take(devices, resources.gpu) or ())
+    return replace(
+        host, cpus_free=host.cpus_free - cpu, memory_free=host.memory_free - memory, gpus_free=devices
+    )
 
 
 class Misfit(NamedTuple):

@@ -19,15 +19,10 @@ class Exit(NamedTuple):
     limit_mib: int | None = None
     log_tail: tuple[str, ...] = ()
     """The last lines that it wrote."""
-    platform: str = ""
-    """Why it is the platform's doing, if it is: such an end is never blamed on the user's code."""
-
-    def __str__(self) -> str:
-        if self.platform:
-            return self.platform
-        if self.signal is not None:
-            return f"was killed by signal {self.signal}"
-        return f"ended with exit code {self.exit_code}"
+    reason: str = "ended"
+    """A clause that says how: `was killed by SIGSEGV (signal 11)`."""
+    platform: bool = False
+    """Whether it is the platform's doing: such an end is never blamed on the user's code."""
 
 
 def retry_delay(policy: RetryPolicy, attempt: int) -> float | None:
@@ -65,7 +60,7 @@ def lost_error(spec: FunctionSpec, container_id: str, end: Exit, losses: int) ->
     times = "once" if losses == 1 else f"{losses} times"
     return ErrorInfo(
         kind="lost",
-        message=f"the container of {spec.name} {end} while it ran this input; it was lost {times}",
+        message=f"the container of {spec.name} {end.reason} while it ran this input; it was lost {times}",
         exit_code=end.exit_code,
         signal=end.signal,
         container_id=container_id,
@@ -88,7 +83,7 @@ def startup_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo
         return memory_error(spec, container_id, end)
     return ErrorInfo(
         kind="startup",
-        message=f"the container of {spec.name} {end} before its code was loaded",
+        message=f"the container of {spec.name} {end.reason} before its code was loaded",
         exit_code=end.exit_code,
         signal=end.signal,
         container_id=container_id,

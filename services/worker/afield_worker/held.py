@@ -13,7 +13,7 @@ Delivery = Any
 class Moved(NamedTuple):
     """An input that leaves its pack, and goes on as a pack of one."""
 
-    index: int
+    input_index: int
     attempt: int
     losses: int
     delay: float
@@ -31,6 +31,7 @@ class Held:
         "container_id",
         "credit",
         "delivery",
+        "has_blobs",
         "lane",
         "moved",
         "num_delivered",
@@ -68,6 +69,8 @@ class Held:
         """The latest delivery: a redelivered twin replaces the handle of the one before."""
         self.num_delivered = num_delivered
         """Deliveries so far, this one included, without those that this worker sent back by itself."""
+        self.has_blobs = fetching
+        """Whether some arguments are blobs."""
         self.phase: PackPhase = "fetching" if fetching else "waiting"
         self.since = now
         """When it was delivered; when it was started, once it runs."""

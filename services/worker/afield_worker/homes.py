@@ -1,6 +1,5 @@
 """The folders of containers: one fresh home each, with the source linked into it."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ class Homes:
         if self.folder.exists() and not _in_use(self.folder):
             shutil.rmtree(self.folder)  # a worker of the same id was killed
         self.folder.mkdir(mode=0o700, parents=True)
-        (self.folder / "pid").write_text(str(os.getpid()))
+        (self.folder / "pid").write_text(_mark(psutil.Process()))
 
     def create(self, container_id: str, bundle: Path | None) -> Path:
         """Return a new home. It is writable; the top-level entries of the bundle are links."""
@@ -53,7 +52,14 @@ def sweep(root: Path) -> int:
 def _in_use(folder: Path) -> bool:
     """Tell whether the worker of a folder lives, or has only just made it."""
     try:
-        pid = int((folder / "pid").read_text())
-    except (OSError, ValueError):
+        mark = (folder / "pid").read_text()
+        return _mark(psutil.Process(int(mark.partition(" ")[0]))) == mark
+    except (psutil.Error, ValueError):
+        return False
+    except OSError:
         return time.time() - folder.stat().st_mtime < _NEW_S
-    return pid != os.getpid() and psutil.pid_exists(pid)
+
+
+def _mark(process: psutil.Process) -> str:
+    """Return what tells this process from another that gets the same number later."""
+    return f"{process.pid} {process.create_time()}"

@@ -9,11 +9,11 @@ from afield_worker.held import Delivery, Held, Moved
 
 
 class Pull(NamedTuple):
-    """Welcome `count` more deliveries on a lane of a function."""
+    """Welcome so many `more` deliveries on a lane of a function."""
 
     function_id: str
     lane: Lane
-    count: int
+    more: int
 
 
 class Unpull(NamedTuple):
@@ -65,6 +65,8 @@ class Nak(NamedTuple):
 
     delivery: Delivery
     delay: float
+    held: Held | None = None
+    """What was held of it."""
 
 
 class Progress(NamedTuple):

@@ -74,7 +74,7 @@ class Ledger:
         del self.held[held.subject]
         if not lost:
             self._returned.add(held.subject)
-        out.append(Nak(held.delivery, delay))
+        out.append(Nak(held.delivery, delay, held))
 
     def settle(self, held: Held, container_id: str, out: list[Instruction]) -> None:
         """All inputs have an end: store it, as soon as the values of a generator are stored."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from afield._bus.connection import Bus
 from afield._bus.errors import BusBufferFullError
@@ -21,8 +21,14 @@ FLUSH_BYTES: Final = 64 * 1024
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of output in one message."""
 
+PAUSE_BYTES: Final = 2 * 2**20
+"""Bytes of one container that wait while the bus cannot take them; then its pipes are not read for a while."""
+
+PAUSE_S: Final = 2.0
+"""Seconds for which user code may be blocked by that; from then on its output is taken again, and dropped beyond"""
+
 BACKLOG_BYTES: Final = 8 * 2**20
-"""Bytes of one container that wait while the bus cannot take them; what comes then is dropped, and counted."""
+"""bytes of backlog. What is dropped is counted, and told in the log."""
 
 TAIL_LINES: Final = 20
 TAIL_BYTES: Final = 16 * 1024
@@ -53,6 +59,16 @@ class LogTail:
         return tuple(line[:_TAIL_LINE] for line in text.splitlines()[-TAIL_LINES:])
 
 
+class Tap(Protocol):
+    """What the output comes from (a Container)."""
+
+    def pause_output(self) -> None:
+        """Leave what comes to the pipes, which blocks their writers when they are full."""
+
+    def resume_output(self) -> None:
+        """Read the pipes again."""
+
+
 class ContainerLog:
     """The output of one container. Made by Logs."""
 
@@ -64,9 +80,11 @@ class ContainerLog:
         self._records: deque[LogRecord] = deque()
         self._size = 0
         self._dropped = 0
+        self._paused: tuple[Tap, float] | None = None
+        self._patient = True
         self.tail = LogTail()
 
-    def write(self, stream: Stream, data: bytes, input_id: str) -> None:
+    def write(self, tap: Tap, stream: Stream, data: bytes, input_id: str) -> None:
         """Take in output; it is sent soon. `input_id` is empty where nobody knows which input it belongs to."""
         self.tail.add(data)
         if self._size + len(data) > BACKLOG_BYTES:
@@ -81,6 +99,20 @@ class ContainerLog:
             self.flush()
         else:
             self._logs.flush_soon(self)
+            if self._size >= PAUSE_BYTES and self._patient and self._paused is None:
+                self._paused = tap, time.monotonic()
+                tap.pause_output()
+
+    def unblock(self) -> None:
+        """Let user code go on when it was held up for PAUSE_S; until the backlog is sent, it is not held up again."""
+        if self._paused is not None and time.monotonic() - self._paused[1] >= PAUSE_S:
+            self._patient = False
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._paused is not None:
+            tap, self._paused = self._paused[0], None
+            tap.resume_output()
 
     @property
     def pending(self) -> bool:
@@ -95,6 +127,8 @@ class ContainerLog:
                 self._logs.send(self._subject, self._encode(batch))
             except BusBufferFullError:
                 self._dropped += sum(len(record.data) for record in batch)
+        self._patient = True
+        self._resume()
         if self._dropped and self._logs.ready:
             notice = f"[afield: {self._dropped:,} bytes of output were dropped here: more came than the bus could take]\n"
             record = LogRecord(at=time.time(), stream="system", data=notice.encode())
@@ -171,6 +205,8 @@ class Logs:
                 break
             log.flush()
             self._waiting.discard(log)
+        for log in self._waiting:
+            log.unblock()
         if self._waiting:
             self._timer = self._loop.call_later(FLUSH_S, self._flush)
 

@@ -108,8 +108,11 @@ class Pool:
         if container in slots.idle:
             slots.idle.remove(container)
         starting = container.phase == "starting"
+        # One that ended by itself failed, too; of one that could not load its code this was said already.
+        failed = container.phase != "stopping" or container.verdict == "startup"
         container.advance("exit")
-        out: list[Instruction] = [_report("container.stopped", container, _ending(container, end))]
+        kind: EventKind = "container.failed" if failed else "container.stopped"
+        out: list[Instruction] = [_report(kind, container, _ending(container, end))]
         held, container.running = container.running, None
         if held is not None:
             outcomes.container_lost(container, held, end)
@@ -221,7 +224,8 @@ class Pool:
         slots.measure(now - held.since)
         self._ledger.settle(held, container_id, out)
         container.running = None
-        if spec.single_use and container.phase == "ready":
+        outdated = container.version != slots.record.version
+        if (spec.single_use or outdated) and container.phase == "ready":
             self._discipline.stop(container, now, 30.0, out)
         self._rest(container, now)
         return self._go_on(slots, now, out)
@@ -328,6 +332,13 @@ class Pool:
                 self._ledger.give_back(held, out)
         for container in list(self.containers.values()):
             out += self.stop_container(container.id, now, grace=grace)
+        return out
+
+    def abandon(self) -> list[Instruction]:
+        """Send back everything that is held: the containers are gone, and results that are not stored never will be."""
+        out: list[Instruction] = []
+        for held in list(self.held.values()):
+            self._ledger.give_back(held, out)
         return out
 
     def tick(self, now: float) -> list[Instruction]:
@@ -463,4 +474,4 @@ def _ending(container: Container, end: Exit) -> str:
     why = {"timeout": "timed out", "cancel": "cancelled", "startup": "not ready in time", "stop": "stopped"}
     if container.verdict:
         return f"{why[container.verdict]}, killed" if container.killed else why[container.verdict]
-    return str(end)
+    return end.reason

@@ -36,11 +36,14 @@ class Container:
         "running",
         "since",
         "verdict",
+        "version",
     )
 
     def __init__(self, container_id: str, function: "Slots", now: float) -> None:
         self.id = container_id
         self.function = function
+        self.version = function.record.version
+        """Of the function; one of an older version ends after what it runs."""
         self.phase: ContainerPhase = "starting"
         self.pid = 0
         self.since = now

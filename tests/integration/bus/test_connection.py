@@ -278,9 +278,7 @@ async def test_request_under_way_fails_with_its_connection(own_server: NatsServe
     assert repeated[0].data == b"late"
 
 
-async def test_frozen_server_is_noticed(
-    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_frozen_server_is_noticed(own_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is stopped, not dead, counts as gone after two unanswered pings, and is found again."""
     monkeypatch.setattr(module, "PING_INTERVAL", 1)
     async with Bus.open(BusAddress(own_server.url), name="t") as bus:

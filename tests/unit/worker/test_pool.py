@@ -70,7 +70,7 @@ def test_nothing_waits_behind_a_container_whose_run_time_is_unknown(world: World
     world.container()
     world.deliver(pack(0))
     world.deliver(pack(1))
-    assert world.of(Nak) == [Nak(2, 0.0)]
+    assert world.naks() == [Nak(2, 0.0)]
 
 
 def test_a_pack_that_waited_too_long_behind_another_is_sent_back(world: World) -> None:
@@ -82,7 +82,8 @@ def test_a_pack_that_waited_too_long_behind_another_is_sent_back(world: World) -
     world.deliver(pack(1), "hi")
     world.deliver(pack(2), "hi")
     assert not world.of(Nak)
-    assert Nak(3, 0.0) in world.wait(0.05)
+    world.wait(0.05)
+    assert Nak(3, 0.0) in world.naks()
 
 
 def test_a_single_call_overtakes_the_packs_of_a_map(world: World) -> None:
@@ -121,7 +122,7 @@ def test_pulling_ends_with_the_last_container(world: World) -> None:
     world.exit(exit_code=0)
     assert world.of(Unpull)
     world.deliver(pack())
-    assert world.of(Nak) == [Nak(1, 0.0)]
+    assert world.naks() == [Nak(1, 0.0)]
 
 
 # -- the ordinary life of a pack --------------------------------------------------------------------------------
@@ -168,7 +169,8 @@ def test_a_twin_of_what_is_stored_is_acknowledged(world: World) -> None:
 def test_an_attempt_before_its_time_is_sent_back_for_the_rest(world: World) -> None:
     """The server keeps the delay."""
     world.container()
-    assert Nak(1, 2.5) in world.deliver(pack(), wait=2.5)
+    world.deliver(pack(), wait=2.5)
+    assert Nak(1, 2.5) in world.naks()
 
 
 def test_a_result_that_cannot_be_stored_sends_the_input_back(world: World) -> None:
@@ -176,7 +178,8 @@ def test_a_result_that_cannot_be_stored_sends_the_input_back(world: World) -> No
     world.container()
     world.deliver(pack())
     world.answer()
-    assert world.take(world.pool.store_failed(world.settling.pop().held)) == [Nak(1, 1.0)]
+    world.take(world.pool.store_failed(world.settling.pop().held))
+    assert world.naks() == [Nak(1, 1.0)]
 
 
 def test_progress_is_reported_for_everything_held_by_one_timer(world: World) -> None:
@@ -224,7 +227,7 @@ def test_the_next_attempt_of_a_pack_of_one_has_no_result_yet(world: World) -> No
     world.fail("ta-1", 0, raised())
     (settle,) = world.of(Settle)
     assert settle.results == ()
-    assert [(m.index, m.attempt, m.delay) for m in settle.moved] == [(0, 2, 3.0)]
+    assert [(m.input_index, m.attempt, m.delay) for m in settle.moved] == [(0, 2, 3.0)]
 
 
 def test_the_next_attempt_of_one_of_many_leaves_the_pack(world: World) -> None:
@@ -266,7 +269,7 @@ def test_a_lost_pack_of_one_goes_back_at_once(world: World) -> None:
     world.container()
     world.deliver(pack())
     world.exit(signal=9)
-    assert world.of(Nak) == [Nak(1, 0.0)]
+    assert world.naks() == [Nak(1, 0.0)]
 
 
 def test_the_unfinished_inputs_of_a_lost_pack_go_on_alone(world: World) -> None:
@@ -277,7 +280,7 @@ def test_the_unfinished_inputs_of_a_lost_pack_go_on_alone(world: World) -> None:
     world.exit(signal=9)
     (settle,) = world.of(Settle)
     assert [r.status for r in settle.results] == ["ok", "moved", "moved"]
-    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 1), (2, 1, 1)]
+    assert [(m.input_index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 1), (2, 1, 1)]
 
 
 def test_the_eighth_loss_is_final(world: World) -> None:
@@ -317,7 +320,7 @@ def test_a_pack_of_many_that_runs_out_of_memory_is_taken_apart(world: World) -> 
     world.container()
     world.deliver(pack(0, 2))
     world.exit(oom=True, signal=9)
-    assert [m.index for m in world.of(Settle)[0].moved] == [0, 1]
+    assert [m.input_index for m in world.of(Settle)[0].moved] == [0, 1]
 
 
 def test_a_failed_start_is_the_result_of_what_waits(world: World) -> None:
@@ -345,7 +348,7 @@ def test_a_failed_start_harms_nobody_who_has_a_ready_container(world: World) -> 
     world.deliver(pack(1))
     world.take(world.pool.container_failed("ta-2", raised("startup"), world.now))
     assert not world.of(Settle)
-    assert world.of(Nak) == [Nak(2, 0.0)]
+    assert world.naks() == [Nak(2, 0.0)]
 
 
 def test_a_container_that_dies_while_it_loads_is_a_failed_start(world: World) -> None:
@@ -362,7 +365,7 @@ def test_a_start_that_the_platform_spoilt_sends_back_what_waits(world: World) ->
     world.container(ready=False)
     world.deliver(pack())
     world.exit(platform="the template died")
-    assert world.of(Nak) == [Nak(1, 0.0)]
+    assert world.naks() == [Nak(1, 0.0)]
 
 
 def test_a_container_that_is_not_ready_in_time_is_killed(world: World) -> None:
@@ -409,7 +412,7 @@ def test_an_interrupt_that_hit_the_next_input_costs_it_nothing(world: World) -> 
         InputResult(index=1, status="error", error=raised("timeout"), run_s=0.1),
     )
     (settle,) = world.of(Settle)
-    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 0)]
+    assert [(m.input_index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 0)]
 
 
 def test_every_result_restarts_the_clock(world: World) -> None:
@@ -428,7 +431,7 @@ def test_a_pack_that_hangs_beyond_interrupts_is_taken_apart(world: World) -> Non
     world.wait(3.0)
     world.exit(signal=9)
     (settle,) = world.of(Settle)
-    assert [(m.index, m.attempt, m.losses) for m in settle.moved] == [(0, 1, 0), (1, 1, 0)]
+    assert [(m.input_index, m.attempt, m.losses) for m in settle.moved] == [(0, 1, 0), (1, 1, 0)]
 
 
 def test_a_timeout_costs_an_attempt(world: World) -> None:
@@ -548,7 +551,10 @@ def test_terminate_containers_kills_at_once(world: World) -> None:
     """Without waiting for the user code."""
     world.container()
     world.deliver(pack())
-    assert world.take(world.pool.cancel(CALL, (), world.now, terminate=True)) == [Kill("ta-1"), Unpull("fu-1")]
+    assert world.take(world.pool.cancel(CALL, (), world.now, terminate=True)) == [
+        Kill("ta-1"),
+        Unpull("fu-1"),
+    ]
 
 
 def test_a_stopped_container_finishes_what_it_runs(world: World) -> None:
@@ -591,10 +597,11 @@ def test_a_draining_worker_sends_back_what_waits(world: World) -> None:
     world.deliver(pack(0))
     world.deliver(pack(1))
     world.take(world.pool.drain(world.now, grace=5.0))
-    assert world.of(Nak) == [Nak(2, 0.0)]
+    assert world.naks() == [Nak(2, 0.0)]
     assert world.of(Unpull)
     assert Kill("ta-2") in world.said
-    assert Nak(3, 0.0) in world.deliver(pack(2))
+    world.deliver(pack(2))
+    assert Nak(3, 0.0) in world.naks()
 
 
 def test_a_single_use_container_ends_after_its_input(world: World) -> None:
@@ -609,7 +616,7 @@ def test_a_pack_of_many_for_single_use_containers_is_taken_apart(world: World) -
     """Each input needs a container of its own."""
     world.container(single_use=True)
     world.deliver(pack(0, 2))
-    assert [m.index for m in world.of(Settle)[0].moved] == [0, 1]
+    assert [m.input_index for m in world.of(Settle)[0].moved] == [0, 1]
 
 
 def test_a_container_is_idle_since_its_last_result(world: World) -> None:
@@ -642,4 +649,5 @@ def test_an_unknown_error_stays_with_the_fetch(world: World) -> None:
     world.container()
     world.deliver(pack(), fetch=True)
     error: ErrorInfo | None = None
-    assert Nak(1, 1.0) in world.take(world.pool.fetch_failed(world.fetching[0], error, world.now))
+    world.take(world.pool.fetch_failed(world.fetching[0], error, world.now))
+    assert Nak(1, 1.0) in world.naks()

@@ -1,17 +1,21 @@
 """A container of the `process` runner: a forked process, its link and its pipes."""
 
+import asyncio
 import os
 import signal
 import socket
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from afield._wire.guest import Exited, Start
-
 from afield_worker.link import Link
 from afield_worker.runners import memory
 from afield_worker.runners.base import ContainerHandlers, ExitInfo, Stream, describe_end
 from afield_worker.runners.pipes import OutputPipe, make_pipe
 from afield_worker.runners.template import TemplateProcess
+
+LINK_PATIENCE: Final = 0.5
+"""Seconds between the end of a link and the end of its container, at most."""
 
 
 class ProcessContainer:
@@ -27,6 +31,7 @@ class ProcessContainer:
         self._oom_reason = ""
         self._ended = False
         self._peak_kib = 0
+        self._last_moment: asyncio.TimerHandle | None = None
         ours, theirs = socket.socketpair()
         self._link = Link(ours, self._on_frame, self._on_link_closed)
         out, out_in = make_pipe()
@@ -97,6 +102,8 @@ class ProcessContainer:
                 oom, reason = bool(self._oom_reason), self._oom_reason or f"was killed: {self._kill_reason}"
             elif kernel_oom:
                 oom, reason = True, "was killed by the kernel, as the host ran out of memory"
+        elif self._kill_reason:
+            reason = f"{reason} before it could be killed: {self._kill_reason}"
         self._finish(ExitInfo(exit_code, signum, oom, max(self._peak_kib, end.max_rss_kib), reason))
 
     def lost(self, why: str) -> None:
@@ -111,10 +118,12 @@ class ProcessContainer:
             pipe.close()
 
     def _finish(self, info: ExitInfo) -> None:
-        self._ended = True
-        self._peak_kib = info.max_rss_kib
         self._link.read_now()
         self._link.close()
+        self._ended = True
+        self._peak_kib = info.max_rss_kib
+        if self._last_moment is not None:
+            self._last_moment.cancel()
         for pipe in self._pipes:
             pipe.finish()
         self._handlers.on_exit(self, info)
@@ -126,5 +135,12 @@ class ProcessContainer:
         self._handlers.on_output(self, stream, data)
 
     def _on_link_closed(self, error: Exception | None) -> None:
-        """It exits, and this changes nothing; or user code closed the link, and no input will ever end."""
-        self.kill(f"its link broke: {error}" if error else "its link was closed from within")
+        """The container exits, or user code closed the link, and no input will ever end.
+
+        A kill of ours would hide how it ended by itself, so that gets a moment to be told.
+        """
+        if error is not None:
+            self.kill(f"its link broke: {error}")
+            return
+        kill = partial(self.kill, "its link was closed from within")
+        self._last_moment = asyncio.get_running_loop().call_later(LINK_PATIENCE, kill)

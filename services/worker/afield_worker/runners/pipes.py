@@ -26,6 +26,7 @@ class OutputPipe:
         self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self._held = array.array("i", [0])
 
     def resume(self) -> None:
         """Read whenever there is something."""
@@ -39,10 +40,10 @@ class OutputPipe:
 
     def drain(self) -> None:
         """Read what the pipe holds now, and no more: its writers may be quicker than we are."""
-        held = array.array("i", [0])
-        if self._open:
-            fcntl.ioctl(self._fd, termios.FIONREAD, held)
-        left = held[0]
+        if not self._open:
+            return
+        fcntl.ioctl(self._fd, termios.FIONREAD, self._held)
+        left = self._held[0]
         while left > 0 and self._open:
             left -= self._read()
 

@@ -13,7 +13,6 @@ from typing import Any
 from afield._guest.channel import FrameChannel
 from afield._guest.template import FD_VARIABLE, MARK
 from afield._wire.guest import FROM_TEMPLATE, Exited, Fork, Forked, Kill
-
 from afield_worker.runners.base import RunnerError, describe_end
 
 
@@ -24,7 +23,7 @@ class TemplateEndedError(RunnerError):
 class TemplateProcess:
     """A child process of this worker that forks containers. Make it on the event loop's own thread.
 
-    `on_exited` is called when a container of it ended, `on_ended(self)` once, when the template itself is gone: then
+    `on_exited` is called when a container of it ended, `on_ended` once, when the template itself is gone: then
     its containers are dead or dying, and `end` says how it ended.
     """
 
@@ -32,7 +31,7 @@ class TemplateProcess:
         self,
         python: str,
         on_exited: Callable[[Exited], None],
-        on_ended: Callable[["TemplateProcess"], None],
+        on_ended: Callable[[], None],
     ) -> None:
         self.mark = secrets.token_hex(8)
         """What all processes that descend from it carry in their environment, as AFIELD_TEMPLATE."""
@@ -101,7 +100,9 @@ class TemplateProcess:
         elif frame.pid:
             future.set_result(frame.pid)
         else:
-            future.set_exception(RunnerError(f"the template process could not fork a container: {frame.error}"))
+            future.set_exception(
+                RunnerError(f"the template process could not fork a container: {frame.error}")
+            )
 
     def _on_close(self, _: Exception | None) -> None:
         """It is dead, or of no use any more."""
@@ -118,7 +119,7 @@ class TemplateProcess:
             if not future.done():
                 future.set_exception(TemplateEndedError(f"the template process {self.end}"))
         self._forks.clear()
-        self._on_ended(self)
+        self._on_ended()
 
 
 def _spawn(python: str, mark: str, control: int) -> "subprocess.Popen[bytes]":

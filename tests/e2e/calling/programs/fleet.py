@@ -53,6 +53,9 @@ class StubbornError(Exception):
         super().__init__("stubborn")
         self.sum = a + b
 
+    def __reduce__(self) -> tuple:
+        return (StubbornError, (1,))
+
 
 class LockedError(Exception):
     """Cannot be pickled: it holds a lock."""

@@ -1,0 +1,478 @@
+"""App: functions that belong together, and their runs."""
+
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import TracebackType
+from typing import Any, Final, NamedTuple, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast, overload
+
+from afield import config
+from afield._context import is_remote
+from afield._declare import declare
+from afield._portal import get_portal
+from afield._running import Running, run_app
+from afield._sync import faces, warn_if_in_loop
+from afield._uplink import default_uplink_async
+from afield._wire.api import APP_GET, APP_STOP, AppRef
+from afield._wire.ids import is_object_name
+from afield.exception import InvalidError, UnimplementedError
+from afield.function import Function
+from afield.image import Image
+from afield.local_entrypoint import LocalEntrypoint
+from afield.partial_function import PartialFunction
+from afield.retries import Retries
+
+P = ParamSpec("P")
+R = TypeVar("R")
+O = TypeVar("O")  # noqa: E741 - see afield.function
+
+_EMPTY: Final[Mapping[Any, Any]] = {}
+
+
+class FunctionDecorator(Protocol):
+    """What `app.function(...)` returns."""
+
+    @overload
+    def __call__(self, function: PartialFunction[P, R, O], /) -> Function[P, R, O]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Function[P, R, R]: ...
+
+
+class EntrypointDecorator(Protocol):
+    """What `app.local_entrypoint()` returns."""
+
+    def __call__(self, function: Callable[P, R], /) -> LocalEntrypoint[P, R]: ...
+
+
+class Remote(NamedTuple):
+    """The app that this process runs for, in a container."""
+
+    app_id: str
+    ws: str
+
+
+class App:
+    """A group of functions that run together.
+
+    `name`: shown in listings, 1 to 64 of `A-Z a-z 0-9 - _ .`. `tags`: up to you. `image`: for functions that name
+    none. `include_source`: whether the source that functions are defined in goes along; a function can say otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Any] = (),
+        volumes: Mapping[Any, Any] = _EMPTY,
+        include_source: bool = True,
+    ) -> None:
+        if name is not None and (not isinstance(name, str) or not is_object_name(name)):
+            raise InvalidError(
+                f"an app is named with 1 to 64 letters, digits, '-', '_' and '.', and not like an app id; got {name!r}"
+            )
+        if secrets:
+            raise UnimplementedError(
+                "the parameter `secrets` of App is not available yet: use env= of functions"
+            )
+        if volumes:
+            raise UnimplementedError("the parameter `volumes` of App is not available yet")
+        if image is not None and not isinstance(image, Image):
+            raise InvalidError(f"expected image to be an afield.Image, got {type(image).__name__}")
+        self._name = name
+        self._description: str | None = None
+        self._tags = _checked_tags(tags or {})
+        self._image = image
+        self._include_source = include_source
+        self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._running: Running | None = None
+        self._remote: Remote | None = None
+        self._app_id: str | None = None
+
+    # -- what it is --
+
+    @property
+    def name(self) -> str | None:
+        """The name that it was given, or None."""
+        return self._name
+
+    @property
+    def app_id(self) -> str | None:
+        """Its id (`ap-…`) once it has been run, also afterwards; else None."""
+        return self._remote.app_id if self._remote is not None else self._app_id
+
+    @property
+    def description(self) -> str | None:
+        """What listings show: its name, unless set to something else."""
+        return self._description or self._name
+
+    @description.setter
+    def description(self, text: str) -> None:
+        self._description = text
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
+        """Its functions by name."""
+        return dict(self._functions)
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """Its local entrypoints by name."""
+        return dict(self._entrypoints)
+
+    @property
+    def registered_classes(self) -> dict[str, Any]:
+        """Its classes by name: none, as they are not available yet."""
+        return {}
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """Names of its web endpoints: none, as they are not available yet."""
+        return []
+
+    def __repr__(self) -> str:
+        return f"App({self._name!r})" if self._name else "App()"
+
+    # -- declaring --
+
+    def function(
+        self,
+        *unexpected: Any,
+        image: Image | None = None,
+        schedule: Any = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        gpu: str | Sequence[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Any, Any] = _EMPTY,
+        volumes: Mapping[Any, Any] = _EMPTY,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: Any = None,
+        retries: int | Retries | None = None,
+        timeout: float = 300,
+        startup_timeout: float | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
+        max_inputs: int | None = None,
+    ) -> FunctionDecorator:
+        """Make a function one that runs in containers: `@app.function()` above its definition.
+
+        - `image`, `env` (variables; None leaves one out), `gpu` (`"A100:2"`, or several in order of preference)
+        - `cpu` (cores, default 0.125) and `memory` (MiB, default 128): reserved; a pair is (reserved, limit)
+        - `min_containers`, `max_containers`, `buffer_containers` (idle ones under load), `scaledown_window`
+          (seconds that an idle container stays, 2 to 3600, default 60), `single_use_containers` (one input each)
+        - `retries`: a number (1 s apart) or Retries; `timeout`: seconds per attempt, 1 to 86,400;
+          `startup_timeout`: seconds to load the code, the same unless given
+        - `name`: within the app, the function's own unless given; `is_generator`: for a function that returns one
+        - `serialized`: send it by value, with what it refers to; for functions that no module defines
+        - `include_source`: whether its source goes along, as the app says unless given
+
+        Raises InvalidError for values that make no sense; UnimplementedError, naming the parameter, for the others.
+        """
+        parameters = {k: v for k, v in locals().items() if k not in ("self", "unexpected")}
+        if unexpected:
+            raise InvalidError("`@app.function` takes parentheses: write `@app.function()`")
+        parameters["image"] = image or self._image
+
+        def decorate(function: Any) -> Any:
+            if isinstance(function, Function):
+                raise InvalidError(f"{function!r} is decorated with @app.function() twice")
+            made: Function[..., Any, Any] = Function(app=self, declared=declare(function, parameters))
+            self._add(made)
+            return made
+
+        return cast("FunctionDecorator", decorate)
+
+    def _add(self, function: Function[..., Any, Any]) -> None:
+        old = self._functions.get(function._name)
+        if old is not None and not _same_source(old, function):
+            raise InvalidError(
+                f"{self!r} has two functions named {function._name!r} ({old.__module__}.{old.__qualname__} and "
+                f"{function.__module__}.{function.__qualname__}): pass another name=... to one of them"
+            )
+        self._functions[function._name] = function
+
+    def local_entrypoint(self, *unexpected: Any, name: str | None = None) -> EntrypointDecorator:
+        """Make a function the one that `afield run` runs here, while the app runs. `name`: its own unless given."""
+        if unexpected:
+            raise InvalidError("`@app.local_entrypoint` takes parentheses: write `@app.local_entrypoint()`")
+
+        def decorate(function: Callable[P, R], /) -> LocalEntrypoint[P, R]:
+            if not callable(function):
+                raise InvalidError(f"@app.local_entrypoint() decorates a function, not {function!r}")
+            chosen = name if name is not None else function.__qualname__
+            if chosen in self._entrypoints and not is_remote():
+                raise InvalidError(f"{self!r} has two local entrypoints named {chosen!r}")
+            made = LocalEntrypoint(function, self, chosen)
+            self._entrypoints[chosen] = made
+            return made
+
+        return decorate
+
+    def include(self, other_app: "App", inherit_tags: bool = True) -> Self:
+        """Take over the functions of another app, and its tags (ours win). Returns this app.
+
+        Raises InvalidError when both have a function of the same name.
+        """
+        for function in other_app._functions.values():
+            self._add(function)
+        if inherit_tags:
+            self._tags = {**other_app._tags, **self._tags}
+        return self
+
+    # -- running --
+
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: object | None = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> "AppRun":
+        """Run the app for as long as a `with` or `async with` block lasts; its functions can be called inside.
+
+        `name` replaces the app's for this run. `detach` leaves the app running when the block, or this process, ends.
+        Raises InvalidError when the app runs already, and in containers.
+        """
+        if client is not None:
+            raise UnimplementedError("the parameter `client` of App.run is not available yet")
+        if interactive:
+            raise UnimplementedError("the parameter `interactive` of App.run is not available yet")
+        if name is not None and not is_object_name(name):
+            raise InvalidError(
+                f"an app is named with 1 to 64 letters, digits, '-', '_' and '.', got {name!r}"
+            )
+        return AppRun(self, name=name, detach=detach, environment_name=environment_name)
+
+    @faces
+    async def stop(self, *, client: object | None = None) -> None:
+        """Stop the app: its containers end, calls under way fail. Raises InvalidError when it does not run."""
+        if client is not None:
+            raise UnimplementedError("the parameter `client` of App.stop is not available yet")
+        running = self._running
+        if running is None:
+            raise InvalidError(f"{self!r} does not run, so it cannot be stopped")
+        here = await running.uplink.client()
+        running.stopped = True
+        await here.request(
+            APP_STOP, AppRef(ws=running.ws, app_id=running.app_id, reason="its client asked for it")
+        )
+
+    @faces
+    async def get_tags(self, *, client: object | None = None) -> dict[str, str]:
+        """Return its tags: of the running app as the platform knows them, else as declared."""
+        if client is not None:
+            raise UnimplementedError("the parameter `client` of App.get_tags is not available yet")
+        running = self._running
+        if running is None:
+            return dict(self._tags)
+        here = await running.uplink.client()
+        return (await here.request(APP_GET, AppRef(ws=running.ws, app_id=running.app_id))).tags
+
+    @faces
+    async def set_tags(self, tags: Mapping[str, str], *, client: object | None = None) -> None:
+        """Replace all its tags, for the next run."""
+        if client is not None:
+            raise UnimplementedError("the parameter `client` of App.set_tags is not available yet")
+        if self._running is not None:
+            raise UnimplementedError(
+                "the tags of a running app cannot be changed yet: set them before it runs"
+            )
+        self._tags = _checked_tags(tags)
+
+    # -- looking up and not yet --
+
+    lookup: "_Lookup"
+
+    def deploy(self, **_options: Any) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError(
+            "App.deploy() is not available yet: use `app.run()`, or `app.run(detach=True)`"
+        )
+
+    def cls(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError("@app.cls() is not available yet: use @app.function()")
+
+    def server(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not available yet."""
+        raise UnimplementedError("@app.server() is not available yet: use @app.function()")
+
+    # -- inside --
+
+    def _is_here(self) -> bool:
+        return self._running is not None and self._running.uplink.is_here()
+
+    def _begin(self, running: Running) -> None:
+        self._running = running
+        self._app_id = running.app_id
+
+    def _unbind(self) -> None:
+        for function in self._functions.values():
+            function._bind(None)
+
+    def _end(self) -> None:
+        self._unbind()
+        self._running = None
+
+    def _bind_remote(self, app_id: str, ws: str) -> None:
+        """Say which app this is, in a container: its functions are then looked up when they are called."""
+        self._remote = Remote(app_id, ws)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a name and an id: what is sent by value may refer to its app."""
+        known = self._remote or self._running
+        return _refer, (self._name, known.app_id if known else "", known.ws if known else "")
+
+
+def _refer(name: str | None, app_id: str, ws: str) -> App:
+    app = App(name)
+    if app_id:
+        app._bind_remote(app_id, ws)
+    return app
+
+
+class AppRun:
+    """What `app.run()` returns: a context manager, for `with` and for `async with`, that gives the app."""
+
+    def __init__(self, app: App, *, name: str | None, detach: bool, environment_name: str | None) -> None:
+        self._app = app
+        self._name = name
+        self._detach = detach
+        self._environment_name = environment_name
+        self._blocking: AbstractContextManager[App] | None = None
+        self._asynchronous: AbstractAsyncContextManager[App] | None = None
+
+    def _open(self) -> AbstractAsyncContextManager[App]:
+        if is_remote():
+            raise InvalidError(
+                "app.run() was called in a container, where the app runs already: keep it under "
+                "`if __name__ == '__main__':` or in a local entrypoint"
+            )
+        if self._app._running is not None or self._app in _starting:
+            raise InvalidError(f"{self._app!r} runs already: one run of an app at a time")
+        return run_app(
+            self._app, name=self._name, detach=self._detach, environment_name=self._environment_name
+        )
+
+    def __enter__(self) -> App:
+        """Start the app."""
+        warn_if_in_loop("`with app.run()`", "async with app.run()")
+        manager = self._open()
+        self._blocking = get_portal().enter(manager)
+        _starting.add(self._app)
+        try:
+            return self._blocking.__enter__()
+        finally:
+            _starting.discard(self._app)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the app. What the block raised goes on as it is: it is none of the run's business."""
+        blocking, self._blocking = self._blocking, None
+        assert blocking is not None
+        blocking.__exit__(None, None, None)
+
+    async def __aenter__(self) -> App:
+        """Start the app."""
+        self._asynchronous = self._open()
+        _starting.add(self._app)
+        try:
+            return await self._asynchronous.__aenter__()
+        finally:
+            _starting.discard(self._app)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the app. What the block raised goes on as it is."""
+        asynchronous, self._asynchronous = self._asynchronous, None
+        assert asynchronous is not None
+        await asynchronous.__aexit__(None, None, None)
+
+
+_starting: Final[set[App]] = set()
+"""Apps whose run is being started, which takes a while and must not be done twice."""
+
+
+class _Lookup:
+    """`App.lookup`: find an app that runs, by its name."""
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        client: object | None = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """Return a running app. Raises NotFoundError when none has the name."""
+        warn_if_in_loop("App.lookup()", "await App.lookup.aio()")
+        return get_portal().run(_lookup, name, client, environment_name, create_if_missing)
+
+    async def aio(
+        self,
+        name: str,
+        *,
+        client: object | None = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """Return a running app. Raises NotFoundError when none has the name."""
+        return await get_portal().bridge(_lookup, name, client, environment_name, create_if_missing)
+
+
+async def _lookup(name: str, client: object | None, environment_name: str | None, create: bool) -> App:
+    if client is not None:
+        raise UnimplementedError("the parameter `client` of App.lookup is not available yet")
+    if create:
+        raise UnimplementedError("the parameter `create_if_missing` of App.lookup is not available yet")
+    app = App(name)
+    uplink = await default_uplink_async(config.environment(environment_name))
+    here = await uplink.client()
+    record = await here.request(APP_GET, AppRef(ws=uplink.ws, name=name))
+    app._app_id = record.app_id
+    app._description = record.description
+    app._tags = dict(record.tags)
+    return app
+
+
+App.lookup = _Lookup()
+
+
+def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    for key, value in tags.items():
+        if not isinstance(key, str) or not key or not isinstance(value, str):
+            raise InvalidError(f"expected tags to be a dict of strings, got {key!r}: {value!r}")
+    return dict(tags)
+
+
+def _same_source(one: Function[..., Any, Any], other: Function[..., Any, Any]) -> bool:
+    """Tell whether two functions are the same definition, come to be made twice: a module imported again."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

@@ -1,0 +1,105 @@
+"""The command `afield`."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from afield.cli import interrupts
+from afield.cli.errors import EXIT_PIPE, EXIT_USAGE
+
+_COMMANDS: Final = {
+    "run": "Run a function of a file.",
+    "up": "Start a platform that stays.",
+    "down": "Stop the platform.",
+    "status": "Show what runs.",
+}
+"""Each is in the module of its name, which is imported only when the command is used."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"afield.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="afield", message="afield %(version)s")
+def afield() -> None:
+    """Run Python functions somewhere else, as if they were here."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command, and end the process with its exit status.
+
+    0 in order, 1 the work failed, 2 wrong use, 128 + n ended by signal n.
+    """
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more (`| head`). What the interpreter would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = EXIT_PIPE
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result = afield.main(list(arguments), prog_name="afield", standalone_mode=False)
+    except KeyboardInterrupt as interrupt:
+        click.echo(f"{interrupts.words(interrupt)}.", err=True)
+        return interrupts.status(interrupt)
+    except click.UsageError as error:
+        _complain(error)
+        return EXIT_USAGE
+    except click.ClickException as error:
+        _complain(error)
+        return error.exit_code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(error: click.ClickException) -> None:
+    """Say what is wrong on stderr, in one line where it is one sentence."""
+    text = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        text = f"{' '.join(text.split()).removesuffix('.')} (see {error.ctx.command_path} --help)"
+    click.echo(f"Error: {text}", err=True)
+
+
+def _failed(error: Exception) -> int:
+    """Show an error of user code, or of ours, and return the exit status."""
+    from afield.cli.loading import UserCodeError
+    from afield.cli.tracebacks import is_gone, show
+
+    cause = error.__cause__ if isinstance(error, UserCodeError) and error.__cause__ else error
+    if isinstance(cause, BrokenPipeError) and is_gone(1):
+        raise cause
+    show(cause)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""`afield down`: stop the platform that `afield up` started."""
+
+import signal
+import time
+
+import click
+
+from afield import _launch, _marks
+from afield._launch import PlatformFolder
+from afield.cli.errors import FailureError
+
+_PATIENCE_S = 90.0
+"""Seconds for an orderly stop; what runs has 20 of them, the store of a busy server may need the rest."""
+_LOOK_S = 0.02
+
+
+@click.command("down", short_help="Stop the platform.")
+@click.option("--force", is_flag=True, help="Kill it without waiting for what runs.")
+def down(*, force: bool) -> None:
+    """Stop the platform that `afield up` started, and wait until nothing of it is left."""
+    folder = _launch.shared_folder()
+    if not folder.alive():
+        _launch.sweep(folder)
+        click.echo("No platform of yours is running.")
+        return
+    pid = _supervisor(folder)
+    if pid:
+        _marks.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
+        if not _marks.wait_exit(pid, _PATIENCE_S):
+            _marks.kill(pid, signal.SIGKILL)
+            _marks.wait_exit(pid, 5)
+    if not _launch.sweep(folder):
+        raise FailureError(f"somebody has started another platform in {folder.root} meanwhile; it runs")
+    click.echo("The platform is down.")
+
+
+def _supervisor(folder: PlatformFolder) -> int:
+    """Return the supervisor's process id; one that is just starting writes it within moments. 0 if it has ended."""
+    end = time.monotonic() + 10
+    while folder.alive():
+        record = folder.record()
+        if record is not None:
+            return int(record["pid"])
+        if time.monotonic() > end:
+            raise FailureError(f"somebody holds {folder.root}, but no supervisor has said who it is")
+        time.sleep(_LOOK_S)
+    return 0

@@ -1,0 +1,192 @@
+"""`afield run`: run a function or a local entrypoint of a file, on a platform."""
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from afield.cli import interrupts, loading, params, refs
+from afield.cli.errors import FailureError, WrongUseError
+from afield.cli.params import Arguments
+from afield.cli.prestart import prestarted
+from afield.cli.refs import Candidate, Ref
+
+if TYPE_CHECKING:
+    from afield.app import App
+
+_HELP_FLAGS = {"-h", "--help"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `afield run`."""
+
+    name: str | None
+    write_result: Path | None
+    quiet: bool
+    detach: bool
+    environment: str
+    timestamps: bool
+
+
+@click.command(
+    "run", short_help="Run a function of a file.", context_settings={"allow_interspersed_args": False}
+)
+@click.option("-n", "--name", help="Name of the app while it runs.")
+@click.option(
+    "-w",
+    "--write-result",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the result (str or bytes) here.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor the output of functions.")
+@click.option("-d", "--detach", is_flag=True, help="Keep the app running when this command ends.")
+@click.option("-i", "--interactive", is_flag=True, help="Run interactively (not available yet).")
+@click.option("-e", "--env", help="Environment to run in.  [default: AFIELD_ENVIRONMENT, else main]")
+@click.option("-m", "as_module", is_flag=True, help="FUNC_REF is package.module[::NAME], not a file.")
+@click.option("--timestamps", is_flag=True, help="Put the time before each line of output.")
+@click.option(
+    "--alias", metavar="NAME", help="Let NAME import afield too: --alias modal runs programs written for it."
+)
+@click.argument("func_ref", metavar="FUNC_REF")
+@click.argument("arguments", metavar="[--ARG VALUE ...]", nargs=-1, type=click.UNPROCESSED)
+def run(
+    func_ref: str,
+    arguments: tuple[str, ...],
+    *,
+    name: str | None,
+    write_result: Path | None,
+    quiet: bool,
+    detach: bool,
+    interactive: bool,
+    env: str | None,
+    as_module: bool,
+    timestamps: bool,
+    alias: str | None,
+) -> None:
+    """Run a function of an app, or a local entrypoint.
+
+    FUNC_REF is FILE.py, FILE.py::NAME or FILE.py::APP.NAME; NAME can be left out where only one thing can be meant.
+    What follows it are arguments of the function: `afield run FILE.py --help` lists them.
+    """
+    if interactive:
+        raise WrongUseError("-i (interactive runs) is not available yet; leave it out")
+    ref = refs.parse(func_ref, as_module=as_module)
+    options = Options(
+        name=name,
+        write_result=write_result,
+        quiet=quiet,
+        detach=detach,
+        environment=_environment(env),
+        timestamps=timestamps,
+    )
+    _install_alias(alias)
+    with loading.script_of(ref) as ref:
+        _run(ref, arguments, options, func_ref)
+
+
+def _environment(name: str | None) -> str:
+    import os
+
+    from afield import config
+    from afield.exception import InvalidError
+
+    try:
+        chosen = config.environment(name)
+    except InvalidError as error:
+        raise WrongUseError(str(error)) from None
+    os.environ["AFIELD_ENVIRONMENT"] = chosen  # what user code looks up, it looks up there too
+    return chosen
+
+
+def _install_alias(name: str | None) -> None:
+    if name is None:
+        return
+    from afield import _alias
+    from afield.exception import InvalidError
+
+    try:
+        _alias.install(name)
+    except InvalidError as error:
+        raise WrongUseError(str(error)) from None
+
+
+def _run(ref: Ref, arguments: tuple[str, ...], options: Options, given: str) -> None:
+    interrupts.install()
+    with ExitStack() as stack:
+        platform = None
+        if not _HELP_FLAGS.intersection(arguments):
+            if options.detach:
+                _ensure_lasting_platform()
+            platform = stack.enter_context(prestarted())
+        module = loading.load(ref)
+        candidate = refs.choose(ref, *loading.candidates(module))
+        program = f"afield run {'-m ' if ref.file is None else ''}{given}"
+        chosen = params.parse(candidate.target.raw_f, arguments, program=program)
+        if platform is None:  # `--help` was an argument for the function after all
+            platform = stack.enter_context(prestarted())
+        platform.wait()
+        result = _call(candidate, chosen, options)
+        if options.write_result is not None:
+            _write(result, options.write_result, candidate.name)
+
+
+def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:
+    app: App = candidate.target.app
+    with (
+        _output(options),
+        app.run(name=options.name, detach=options.detach, environment_name=options.environment),
+    ):
+        try:
+            if candidate.kind == "entrypoint":
+                return _call_here(candidate.target.raw_f, arguments)
+            if options.detach:
+                return candidate.target.spawn(*arguments.args, **arguments.kwargs).get()
+            return candidate.target.remote(*arguments.args, **arguments.kwargs)
+        except KeyboardInterrupt:
+            interrupts.force_next()  # the app is stopped now; who does not want to wait for that may say so
+            raise
+
+
+def _call_here(function: Callable[..., Any], arguments: Arguments) -> Any:
+    result = function(*arguments.args, **arguments.kwargs)
+    if inspect.iscoroutine(result):
+        return asyncio.run(result)
+    return result
+
+
+def _output(options: Options) -> AbstractContextManager[Any]:
+    if options.quiet:
+        return nullcontext()
+    from afield.output import enable_output
+
+    return enable_output(timestamps=options.timestamps)
+
+
+def _ensure_lasting_platform() -> None:
+    """A detached app outlives this command, so it cannot run on a platform that does not."""
+    from afield import config
+    from afield.cli.up import start_detached
+
+    if config.server() is None and (record := start_detached()) is not None:
+        print(
+            f"Started a platform that stays (process {record['pid']}); `afield down` stops it.",
+            file=sys.stderr,
+        )
+
+
+def _write(result: Any, path: Path, name: str) -> None:
+    if not isinstance(result, (str, bytes)):
+        raise FailureError(
+            f"--write-result takes a str or bytes, but {name} returned {type(result).__name__}; nothing was written"
+        )
+    try:
+        path.write_bytes(result.encode() if isinstance(result, str) else result)
+    except OSError as error:
+        raise FailureError(f"cannot write the result to {path}: {error.strerror}") from error

@@ -1,0 +1,240 @@
+"""The worker as a service: assembles the parts, answers the scheduler, keeps its record alive."""
+
+import os
+import shutil
+import time
+from math import inf
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskStatus
+
+from afield._bus.blobs import BlobStore
+from afield._bus.connection import Bus
+from afield._bus.errors import BusTimeoutError
+from afield._bus.files import FileTier
+from afield._bus.kv import Bucket
+from afield._bus.msg import Msg
+from afield._wire import subjects
+from afield._wire.api import (
+    Done,
+    Endpoint,
+    StartContainer,
+    StartReply,
+    StopContainer,
+    worker_start,
+    worker_stop,
+)
+from afield._wire.codec import WireError, decode
+from afield._wire.functions import ContainerRecord, WorkerRecord
+from afield._wire.ids import new_id
+from afield._wire.messages import CallControl
+from afield._wire.streams import DAY, RESULT_TTL, WORKERS
+from afield_common.micro import Handler
+from afield_common.service import Service
+from afield_common.store import wait_for_assets
+from afield_worker import homes, inventory
+from afield_worker.beats import Beats
+from afield_worker.blobs import Blobs
+from afield_worker.code import CodeCache
+from afield_worker.containers import Containers, Place
+from afield_worker.engine import Engine
+from afield_worker.homes import Homes
+from afield_worker.logs import Logs
+from afield_worker.pool import Pool
+from afield_worker.runners.process import ProcessRunner
+from afield_worker.settings import WorkerSettings
+from afield_worker.slots import Container
+
+GRACE_S: Final = 30.0
+"""Seconds that a container gets for what it runs and for its exit hooks."""
+
+ABORT_GRACE_S: Final = 2.0
+"""The same, when nobody waits for what it runs."""
+
+KILL_ROOM_S: Final = 3.0
+"""Part of the drain time in which containers that did not end in time are killed, and their inputs handed back."""
+
+SWEEP_S: Final = 3600.0
+FILES_KEPT_S: Final = max(RESULT_TTL.values()) + DAY
+
+
+class WorkerService(Service[WorkerSettings]):
+    """One worker: all containers that it starts are on this host."""
+
+    role: ClassVar[str] = "worker"
+
+    def __init__(self, bus: Bus, settings: WorkerSettings, *, runner: ProcessRunner | None = None) -> None:
+        super().__init__(bus, settings)
+        self.worker_id: Final = settings.worker_id or new_id("wk")
+        self._runner = runner or ProcessRunner()
+        self._runner_over = anyio.Event()
+        self._started_at = time.time()
+        self._pool = Pool()
+        self._capacity = inventory.measure(settings.cpus, settings.memory_mib, (self._runner.name,))
+        self._beats: Beats | None = None
+        self._homes: Homes | None = None
+        self._logs: Logs | None = None
+        self._engine: Engine | None = None
+        self._guest_dir = settings.blob_dir / f".{self.worker_id}"
+
+    async def start(self) -> None:
+        """Prepare the folders, start the template, sign on."""
+        await wait_for_assets(self.bus, self.settings.shards)
+        await self.tasks.start(self._keep_runner)
+        await anyio.to_thread.run_sync(homes.sweep, self._homes_root)
+        files = FileTier(self.settings.blob_dir, self.settings.host)
+        blobs = Blobs(files, BlobStore(self.bus, "TMP"), self.settings.host, self._guest_dir)
+        code = CodeCache(self.settings.cache_dir / "code", BlobStore(self.bus, "CODE").get_to_file)
+        self._homes = Homes(self._homes_root, self.worker_id)
+        self._logs = Logs(self.bus)
+        self._beats = Beats(Bucket(self.bus, WORKERS.name.removeprefix("KV_")), self.worker_id, self.record)
+        place = Place(self.worker_id, self._guest_dir, self.settings)
+        containers = Containers(self.tasks, self._runner, code, self._homes, self._logs, place)
+        self._engine = Engine(
+            self.bus, self.tasks, containers, blobs, self._beats, self.worker_id, self._pool
+        )
+        await self.bus.subscribe(subjects.ALL_CALL_CONTROL, self._on_control)
+        endpoints: dict[Endpoint[Any, Any], Handler] = {
+            worker_start(self.worker_id): self._start_container,
+            worker_stop(self.worker_id): self._stop_containers,
+        }
+        await self.serve(endpoints, metadata={"worker_id": self.worker_id, "host": self.settings.host})
+        await self._beats.beat()
+        self.tasks.start_soon(self._beats.run)
+        self.tasks.start_soon(self._sweep, files, code)
+
+    async def refuse(self) -> None:
+        """Take no more containers."""
+        self._pool.draining = True
+        await super().refuse()
+
+    def running(self) -> list[str]:
+        """Name what still runs."""
+        names = super().running()
+        if self._pool.containers:
+            names.append(f"{len(self._pool.containers)} containers")
+        if self._pool.held:
+            names.append(f"{len(self._pool.held)} packs")
+        return names
+
+    async def drain(self) -> None:
+        """Let containers end what they run, then end them; hand back what they did not finish."""
+        if self._engine is not None:
+            await self._engine.drain(max(0.0, self.settings.drain_s - KILL_ROOM_S))
+        self._runner_over.set()
+        await super().drain()
+
+    async def cleanup(self) -> None:
+        """Send back what is left, sign off, remove the folders."""
+        if self._engine is not None:
+            self._engine.abandon()
+        if self._logs is not None:
+            self._logs.close()
+        if self._homes is not None:
+            await anyio.to_thread.run_sync(self._homes.close)
+        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._guest_dir, ignore_errors=True))
+        if self._beats is not None:
+            await self._beats.end()
+        try:
+            await self.bus.flush(timeout=2.0)
+        except BusTimeoutError as error:
+            self.log.warning("left without a last word", error=str(error))
+
+    def record(self) -> WorkerRecord:
+        """Return what the scheduler is told."""
+        ahead = time.time() - time.monotonic()
+        return WorkerRecord(
+            worker_id=self.worker_id,
+            host=self.settings.host,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            cpus=self._capacity.cpus,
+            memory_mib=self._capacity.memory_mib,
+            runners=self._capacity.runners,
+            labels=self.settings.labels,
+            draining=self._pool.draining,
+            containers=tuple(_record(c, ahead) for c in self._pool.containers.values()),
+            pack_seconds={
+                function_id: slots.mean
+                for function_id, slots in self._pool.functions.items()
+                if slots.mean is not None and slots.containers
+            },
+        )
+
+    # -- requests --------------------------------------------------------------------------------------
+
+    async def _start_container(self, request: StartContainer) -> StartReply:
+        assert self._engine is not None
+        if request.container_id in self._pool.containers:
+            return StartReply(accepted=True)
+        if self._pool.draining:
+            return StartReply(accepted=False, reason="the worker is stopping")
+        taken = [c.function.record.spec.resources for c in self._pool.containers.values()]
+        reason = self._capacity.refusal(request.function.spec, taken)
+        if not reason:
+            self._engine.start_container(request.container_id, request.function)
+        return StartReply(accepted=not reason, reason=reason)
+
+    async def _stop_containers(self, request: StopContainer) -> Done:
+        assert self._engine is not None
+        for container in self._asked_for(request):
+            if not request.only_if_idle:
+                self._engine.stop_container(container.id, grace=ABORT_GRACE_S, abort=True)
+            elif container.running is None and container.phase == "ready":
+                self._engine.stop_container(container.id, grace=GRACE_S, abort=False)
+        return Done()
+
+    def _asked_for(self, request: StopContainer) -> list[Container]:
+        containers = list(self._pool.containers.values())
+        if request.container_id:
+            return [c for c in containers if c.id == request.container_id]
+        if request.function_id:
+            return [c for c in containers if c.function.record.function_id == request.function_id]
+        return [c for c in containers if c.function.record.app_id == request.app_id]
+
+    def _on_control(self, msg: Msg) -> None:
+        assert self._engine is not None
+        try:
+            control = decode(CallControl, msg.data)
+        except WireError as error:
+            self.log.warning("cannot read a control message", subject=msg.subject, error=str(error))
+        else:
+            self._engine.on_control(control)
+
+    # -- background ------------------------------------------------------------------------------------
+
+    @property
+    def _homes_root(self) -> Path:
+        return self.settings.run_dir / "homes"
+
+    async def _keep_runner(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        async with self._runner:
+            task_status.started()
+            await self._runner_over.wait()
+
+    async def _sweep(self, files: FileTier, code: CodeCache) -> None:
+        """Remove, now and then, what nobody came for."""
+        while True:
+            await anyio.to_thread.run_sync(files.sweep, FILES_KEPT_S)
+            await anyio.to_thread.run_sync(code.sweep)
+            await anyio.sleep(SWEEP_S)
+
+
+def _record(container: Container, ahead: float) -> ContainerRecord:
+    """Return what is told of a container; `ahead` is Unix time minus monotonic time."""
+    record = container.function.record
+    assert container.phase != "gone"
+    return ContainerRecord(
+        container_id=container.id,
+        function_id=record.function_id,
+        app_id=record.app_id,
+        state=container.phase,
+        pid=container.pid,
+        started_at=container.since + ahead,
+        resources=record.spec.resources,
+        busy=int(container.running is not None),
+        idle_since=container.idle_since + ahead if container.idle_since != inf else 0.0,
+    )

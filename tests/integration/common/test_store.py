@@ -1,0 +1,98 @@
+"""afield_common.store and jetstream: assets are made once, and found."""
+
+import anyio
+import pytest
+
+from afield._bus.connection import Bus
+from afield._bus.errors import ApiRefusedError
+from afield._wire import subjects
+from afield._wire.streams import StreamSpec, assets, consumer_config
+from afield_common.errors import AssetsMissingError
+from afield_common.jetstream import JetStream
+from afield_common.store import ensure_assets, wait_for_assets
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_assets_are_created_once(bus: Bus) -> None:
+    """The first call creates everything that is declared, the second nothing."""
+    assert set(await ensure_assets(bus, 2)) == {spec.name for spec in assets(2)}
+    assert await ensure_assets(bus, 2) == ()
+    assert await JetStream(bus).stream_names() == {spec.name for spec in assets(2)}
+
+
+async def test_only_what_is_missing_is_created(bus: Bus) -> None:
+    """More shards add streams, and leave the others alone."""
+    await ensure_assets(bus, 1)
+    assert await ensure_assets(bus, 3) == ("IN_1", "IN_2")
+
+
+async def test_two_creators_do_not_disturb_each_other(bus: Bus) -> None:
+    """Several processes may start at the same time."""
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(ensure_assets, bus, 1)
+    await wait_for_assets(bus, 1)
+
+
+async def test_an_operators_stream_is_left_as_it_is(bus: Bus) -> None:
+    """A stream that somebody tuned is not changed back."""
+    jet = JetStream(bus)
+    await jet.create_stream(StreamSpec(name="LOGS", subjects=("log.>",), config={"max_age": 10**9 * 60}))
+    assert "LOGS" not in await ensure_assets(bus, 1)
+    assert (await jet.request("STREAM.INFO.LOGS"))["config"]["max_age"] == 10**9 * 60
+
+
+async def test_waiting_ends_when_the_assets_come(bus: Bus) -> None:
+    """A service that starts before the registry waits for it."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait_for_assets, bus, 1)
+        await anyio.wait_all_tasks_blocked()
+        await ensure_assets(bus, 1)
+
+
+async def test_waiting_in_vain_names_what_is_missing(bus: Bus) -> None:
+    """The error says which streams are not there, and who makes them."""
+    with pytest.raises(AssetsMissingError, match=r"IN_0.*registry"):
+        await wait_for_assets(bus, 1, timeout=0.2)
+
+
+async def test_purge_up_to_a_sequence_spares_what_came_later(bus: Bus) -> None:
+    """Messages behind the given sequence stay."""
+    await ensure_assets(bus, 1)
+    jet = JetStream(bus)
+    for pack in range(3):
+        await bus.publisher.publish(f"in.0.main.fu-1.lo.fc-s-0-1.{pack}-1.1", b"x", msg_id=str(pack))
+    everything = subjects.inputs_of_call("main", "fc-s-0-1")
+    seen = await jet.subjects("IN_0", everything)
+    assert (len(seen.subjects), seen.last_seq) == (3, 3)
+    assert await jet.purge("IN_0", everything, up_to=2) == 2
+    assert list((await jet.subjects("IN_0", everything)).subjects) == ["in.0.main.fu-1.lo.fc-s-0-1.2-1.1"]
+
+
+async def test_subject_list_is_paged(bus: Bus) -> None:
+    """A filter that matches nothing lists nothing, and does not fail."""
+    await ensure_assets(bus, 1)
+    assert (await JetStream(bus).subjects("IN_0", "in.0.nobody.>")).subjects == {}
+
+
+async def test_consumer_is_created_listed_and_deleted(bus: Bus) -> None:
+    """A durable consumer can be made twice, seen, and deleted twice."""
+    await ensure_assets(bus, 1)
+    jet, config = JetStream(bus), consumer_config("main", "fu-1", 0, "hi")
+    for _ in range(2):
+        await jet.create_consumer("IN_0", config)
+    await bus.publisher.publish("in.0.main.fu-1.hi.fc-s-0-1.0-1.1", b"x", msg_id="1")
+    state = await jet.consumer("IN_0", "main_fu-1_hi")
+    assert state is not None
+    assert (state.pending, state.ack_pending) == (1, 0)
+    assert [each.name async for each in jet.consumers("IN_0")] == ["main_fu-1_hi"]
+    assert [await jet.delete_consumer("IN_0", "main_fu-1_hi") for _ in range(2)] == [True, False]
+    assert await jet.consumer("IN_0", "main_fu-1_hi") is None
+
+
+async def test_refusals_carry_the_servers_code(bus: Bus) -> None:
+    """What the server refuses is an error with its number."""
+    with pytest.raises(ApiRefusedError) as caught:
+        await JetStream(bus).request("STREAM.INFO.NOBODY")
+    assert caught.value.err_code == 10059

@@ -1,0 +1,360 @@
+"""The scheduler on a real server, with a registry, and workers that only take notes."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import TaskStatus
+
+from afield._bus.connection import Bus
+from afield._wire import api, subjects
+from afield._wire.codec import decode, encode
+from afield._wire.functions import FunctionRecord, Resources, Scaling
+from afield._wire.messages import Event, Wake
+from afield_common.jetstream import JetStream
+from afield_registry.service import RegistryService
+from afield_registry.settings import RegistrySettings
+from afield_scheduler.service import SchedulerService
+from afield_scheduler.settings import SchedulerSettings
+from support.fake_worker import FakeWorker, fake_worker
+from support.nats import NatsServer
+from support.records import create, publish, spec
+from support.services import connected, running
+from support.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+_calls = count(1)
+
+
+class World:
+    """A registry, a scheduler, and a client's connection."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def function(self, **changes: Any) -> FunctionRecord:
+        """Start an app with one function."""
+        made = await self.bus.call(api.APP_CREATE, create())
+        published = await self.bus.call(api.APP_PUBLISH, publish(spec(**changes), app_id=made.app_id))
+        return published.functions[0]
+
+    async def send(self, f: FunctionRecord, packs: int = 1, *, wake: bool = True) -> str:
+        """Publish inputs of a new call; return its id."""
+        call_id = f"fc-s1-0-{next(_calls)}"
+        for n in range(packs):
+            subject = f"in.0.main.{f.function_id}.lo.{call_id}.{n}-1.1"
+            await self.bus.publisher.publish(subject, b"x", msg_id=f"{call_id}.{n}")
+        if wake:
+            await self.wake(f, packs)
+        return call_id
+
+    async def wake(self, f: FunctionRecord, packs: int = 1) -> None:
+        """Tell the scheduler."""
+        wake = Wake(ws="main", function_id=f.function_id, outstanding=packs)
+        await self.bus.publish(subjects.wake(f.shard), encode(wake))
+
+    async def purge(self) -> None:
+        """Take all inputs away, as if they were done."""
+        await JetStream(self.bus).purge("IN_0", ">")
+
+    async def stop_app(self, f: FunctionRecord) -> None:
+        await self.bus.call(api.APP_STOP, api.AppRef(ws="main", app_id=f.app_id))
+
+
+@asynccontextmanager
+async def scheduler(url: str, **settings: Any) -> AsyncIterator[SchedulerService]:
+    """A scheduler on a connection of its own."""
+    chosen = SchedulerSettings(**{"look_s": 0.1, "sweep_s": 0.3, **settings})
+    async with connected(url, "scheduler") as bus, running(SchedulerService(bus, chosen)) as service:
+        yield service
+
+
+@pytest.fixture
+async def registry(server: NatsServer, anyio_backend: str) -> AsyncIterator[World]:
+    """A world without a scheduler."""
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(connected(server.url, "registry"))
+        await stack.enter_async_context(running(RegistryService(own, RegistrySettings())))
+        yield World(await stack.enter_async_context(connected(server.url, "client")))
+
+
+@pytest.fixture
+async def world(registry: World, server: NatsServer) -> AsyncIterator[World]:
+    """A world with a scheduler."""
+    async with scheduler(server.url):
+        yield registry
+
+
+async def test_wake_starts_one_container(world: World) -> None:
+    """A call of a function without containers gets one, on a worker, with the function's record."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.started)
+        await world.wake(f)
+        await until_looked_again(world)
+    assert [s.function for s in worker.started] == [f]
+
+
+async def until_looked_again(world: World) -> None:
+    """Return when the scheduler has had every reason to do more: it answers, and several looks have passed."""
+    for _ in range(5):
+        await world.bus.call(api.FLEET_STATS, api.StatsRequest())
+        await anyio.sleep(0.1)
+
+
+async def test_wake_that_overtakes_the_record_is_kept(world: World) -> None:
+    """A wake-up for a function that is not known yet counts as soon as it is."""
+    async with fake_worker(world.bus) as worker:
+        for _ in range(5):
+            f = await world.function()
+            await world.wake(f)
+            await until(lambda wanted=f: any(s.function == wanted for s in worker.started))  # type: ignore[misc]
+
+
+async def test_lost_wake_is_found_by_the_sweep(world: World) -> None:
+    """Inputs whose wake-up was lost are seen within a sweep."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f, wake=False)
+        await until(lambda: worker.started)
+
+
+async def test_backlog_fills_the_host_but_not_more(world: World) -> None:
+    """Many packs of unknown run time get a container each, until the host is full."""
+    f = await world.function(resources=Resources(cpu=0.25))
+    async with fake_worker(world.bus, cpus=2.0) as worker:
+        await world.send(f, 50)
+        await until(lambda: len(worker.containers) == 8)
+        await until_looked_again(world)
+        assert len(worker.started) == 8
+
+
+async def test_max_containers_bounds(world: World) -> None:
+    """However long the backlog, max_containers holds."""
+    f = await world.function(scaling=Scaling(max_containers=3))
+    async with fake_worker(world.bus) as worker:
+        await world.send(f, 50)
+        await until(lambda: len(worker.containers) == 3)
+        await until_looked_again(world)
+        assert len(worker.started) == 3
+
+
+async def test_quick_packs_share_a_container(world: World) -> None:
+    """When packs are known to be quick, one container is enough for many."""
+    f = await world.function()
+    async with fake_worker(world.bus, pack_seconds={f.function_id: 0.0005}) as worker:
+        await world.send(f, 100)
+        await until(lambda: worker.started)
+        await until_looked_again(world)
+        assert len(worker.started) == 1
+
+
+async def test_minimum_is_there_without_inputs(world: World) -> None:
+    """min_containers come up by themselves."""
+    async with fake_worker(world.bus) as worker:
+        await world.function(scaling=Scaling(min_containers=2))
+        await until(lambda: len(worker.containers) == 2)
+
+
+async def test_idle_container_is_stopped(world: World) -> None:
+    """After the scaledown window an idle container is asked to stop, if it still is idle."""
+    f = await world.function(scaling=Scaling(scaledown_window=60.0))
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.containers)
+        await world.purge()
+        await worker.idle_since(time.time() - 61)
+        await until(lambda: worker.stopped)
+        await until(lambda: not worker.containers)
+        assert [(s.container_id, s.only_if_idle, s.reason) for s in worker.stopped] == [
+            (worker.started[0].container_id, True, "idle")
+        ]
+        await until_looked_again(world)
+        assert len(worker.started) == 1
+
+
+async def test_refusal_tries_another_worker(world: World) -> None:
+    """A worker that refuses is normal: another one is asked."""
+    f = await world.function()
+    async with fake_worker(world.bus) as one, fake_worker(world.bus) as two:
+        one.refusal, two.refusal = "no", "no"
+        await world.send(f)
+        await until(lambda: one.started and two.started)
+        two.refusal = ""
+        await until(lambda: two.containers)
+
+
+async def test_worker_that_does_not_answer_is_replaced(world: World) -> None:
+    """A worker that is listed but gone costs a while, not the call."""
+    f = await world.function()
+    ghost = FakeWorker(world.bus, cpus=64.0)
+    await ghost.report()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.containers)
+
+
+async def test_start_that_never_shows_is_made_again(registry: World, server: NatsServer) -> None:
+    """A container that its worker took but never showed is started again after the timeout."""
+    async with scheduler(server.url, start_timeout_s=0.5), fake_worker(registry.bus) as worker:
+        worker.comes_up = False
+        await registry.send(await registry.function())
+        await until(lambda: worker.started)
+        worker.comes_up = True
+        await until(lambda: worker.containers)
+    assert worker.started[0].container_id != worker.started[1].container_id
+
+
+async def test_failing_containers_back_off(world: World) -> None:
+    """A function whose containers fail at the start is tried again, later and later."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        for failures in (1, 2):
+            await until(lambda wanted=failures: len(worker.started) == wanted)  # type: ignore[misc]
+            await worker.report(containers=())
+            await worker.tell("container.failed", f, worker.started[-1].container_id)
+        await until(lambda: len(worker.started) == 3)
+    first, second, third = worker.started_at
+    assert second - first >= 0.5
+    assert third - second >= 1.0
+
+
+async def test_crash_of_a_ready_container_is_replaced_at_once(world: World) -> None:
+    """A container that was ready and died is replaced without a wait, again and again."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        for crashes in range(1, 9):
+            await until(lambda wanted=crashes: len(worker.started) == wanted)  # type: ignore[misc]
+            container_id = worker.started[-1].container_id
+            await worker.tell("container.ready", f, container_id)
+            await worker.report(containers=())
+            await worker.tell("container.failed", f, container_id)
+        await until(lambda: len(worker.started) == 9)
+    assert worker.started_at[-1] - worker.started_at[0] < 8 * 0.5
+
+
+async def test_dead_worker_is_replaced(world: World) -> None:
+    """When a worker dies, its functions with inputs get containers elsewhere."""
+    f = await world.function()
+    async with fake_worker(world.bus) as one:
+        await world.send(f)
+        await until(lambda: one.containers)
+    async with fake_worker(world.bus) as two:
+        await one.die()
+        await until(lambda: two.containers)
+
+
+async def test_stopped_app_loses_its_containers(world: World) -> None:
+    """When an app stops, the containers of its functions are stopped, busy or not."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.containers)
+        await world.stop_app(f)
+        await until(lambda: not worker.containers)
+        assert worker.stopped[0].function_id == f.function_id
+        assert not worker.stopped[0].only_if_idle
+
+
+async def test_stray_container_is_stopped(world: World) -> None:
+    """A container whose function nobody knows is found and stopped."""
+    f = await world.function()
+    async with fake_worker(world.bus) as worker:
+        await world.stop_app(f)
+        await worker.start(api.StartContainer(container_id="ta-stray", function=f))
+        await until(lambda: not worker.containers)
+        assert worker.stopped[0].container_id == "ta-stray"
+
+
+async def test_what_fits_nowhere_is_explained(world: World) -> None:
+    """A function that no worker can run is an event with the reasons, worker by worker, and shows in the stats."""
+    heard: list[Event] = []
+
+    def note(msg: Any) -> None:
+        event = decode(Event, msg.data)
+        if event.kind == "function.waiting":
+            heard.append(event)
+
+    await world.bus.subscribe(subjects.event("main", "*", "*"), note)
+    f = await world.function(resources=Resources(cpu=64.0))
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: any(worker.worker_id in e.detail for e in heard))
+        assert "64 are asked for" in heard[-1].detail
+        stats = await world.bus.call(api.FLEET_STATS, api.StatsRequest(ws="main"))
+        assert "no worker can run it" in stats.waiting[f.function_id]
+        assert stats.backlog == {f.function_id: 1}
+        assert worker.started == []
+
+
+async def test_waiting_function_gets_the_first_worker(world: World) -> None:
+    """A function that waits for lack of workers starts as soon as one comes."""
+    f = await world.function()
+    await world.send(f)
+    while not (await world.bus.call(api.FLEET_STATS, api.StatsRequest())).waiting:  # noqa: ASYNC110 - asked
+        await anyio.sleep(0.02)
+    async with fake_worker(world.bus) as worker:
+        await until(lambda: worker.containers)
+        stats = await world.bus.call(api.FLEET_STATS, api.StatsRequest(ws="main"))
+        assert stats.waiting == {}
+        assert len(stats.workers) == 1
+
+
+async def test_expired_consumers_are_made_again(world: World) -> None:
+    """A function that was not called for long has lost its consumers; the wake brings them back."""
+    f = await world.function()
+    jet = JetStream(world.bus)
+    for lane in subjects.LANES:
+        await jet.delete_consumer("IN_0", subjects.input_consumer("main", f.function_id, lane))
+    async with fake_worker(world.bus) as worker:
+        await until_looked_again(world)
+        await world.send(f)
+        await until(lambda: worker.started)
+        with anyio.fail_after(10):
+            while len([state async for state in jet.consumers("IN_0")]) < 2:  # noqa: ASYNC110 - asked
+                await anyio.sleep(0.01)
+
+
+async def leader(world: World) -> str:
+    """Ask who leads; waits while nobody does."""
+    return (await world.bus.call(api.FLEET_STATS, api.StatsRequest(), timeout=20)).leader
+
+
+async def test_standby_takes_over(registry: World, server: NatsServer) -> None:
+    """Of two schedulers one acts; when it leaves, the other does, with all that it knows."""
+    leave = anyio.Event()
+
+    async def lead_until_told(*, task_status: TaskStatus[None]) -> None:
+        async with scheduler(server.url):
+            task_status.started()
+            await leave.wait()
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(lead_until_told)
+        before = await leader(registry)
+        async with scheduler(server.url), fake_worker(registry.bus) as worker:
+            await registry.send(await registry.function())
+            await until(lambda: worker.containers)
+            assert len(worker.started) == 1
+            leave.set()
+            while await leader(registry) == before:  # noqa: ASYNC110 - asked of the server
+                await anyio.sleep(0.02)
+            await registry.send(await registry.function())
+            await until(lambda: len(worker.containers) == 2)
+
+
+async def test_scheduler_survives_a_server_restart(world: World, server: NatsServer) -> None:
+    """After the server was killed and is back, inputs get containers again."""
+    f = await world.function()
+    await anyio.to_thread.run_sync(server.restart)
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.containers, timeout=30)

@@ -1,0 +1,116 @@
+"""afield_scheduler.planner: one decision, from the whole snapshot."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afield._wire.functions import FunctionRecord, Resources, Scaling
+from afield_scheduler.backoff import Backoff
+from afield_scheduler.planner import GROW_S, Decision, decide
+from afield_scheduler.snapshot import Snapshot
+from support.fleet import container, function, worker
+
+
+def decided(
+    snapshot: Snapshot,
+    f: FunctionRecord | None = None,
+    backoff: Backoff | None = None,
+    *,
+    backlog: int = 0,
+    wall: float = 1000.0,
+) -> Decision:
+    f = f or function()
+    snapshot.backlog[f.function_id] = backlog
+    return decide(snapshot, f, backoff or Backoff(), now=0.0, wall=wall)
+
+
+def fleet(*workers: str) -> Snapshot:
+    snapshot = Snapshot()
+    for worker_id in workers:
+        snapshot.put_worker(worker(worker_id))
+    return snapshot
+
+
+def test_first_input_starts_one_container() -> None:
+    """One waiting pack, one container, and no reason to look again early."""
+    assert decided(fleet("wk-1"), backlog=1) == Decision(start_on=("wk-1",))
+
+
+def test_growth_is_looked_after() -> None:
+    """While a function of unknown run time still grows, the next look comes soon."""
+    decision = decided(fleet("wk-1"), backlog=50)
+    assert (decision.start_on, decision.again_at) == (("wk-1",), GROW_S)
+
+
+def test_nothing_to_do() -> None:
+    """No inputs, no containers: no decision."""
+    assert decided(fleet("wk-1")) == Decision()
+
+
+def test_without_room_there_is_a_reason() -> None:
+    """A function that gets no container at all is told why; one that has some is not."""
+    snapshot = fleet("wk-1")
+    big = function(resources=Resources(cpu=8.0))
+    assert "8 are asked for" in decided(snapshot, big, backlog=1).waiting
+    assert decided(Snapshot(), backlog=1).waiting == "no worker is there"
+    snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, resources=Resources(cpu=2.0))))
+    assert decided(snapshot, function(resources=Resources(cpu=2.0)), backlog=2) == Decision()
+
+
+def test_failing_functions_wait() -> None:
+    """While a function's containers fail, the next one is planned for later."""
+    backoff = Backoff()
+    backoff.failed("fu-1", was_ready=False, now=0.0)
+    decision = decided(fleet("wk-1"), backoff=backoff, backlog=1)
+    assert (decision.start_on, decision.again_at) == ((), 0.5)
+    assert "fail" in decision.waiting
+
+
+def test_idle_containers_are_stopped() -> None:
+    """After the scaledown window an idle container goes; busy and starting ones stay."""
+    snapshot = fleet()
+    snapshot.put_worker(
+        worker(
+            "wk-1",
+            container("ta-idle", idle_since=900.0),
+            container("ta-fresh", idle_since=999.0),
+            container("ta-busy", busy=1),
+            container("ta-new", state="starting"),
+        )
+    )
+    decision = decided(snapshot)
+    assert [p.record.container_id for p in decision.stop] == ["ta-idle"]
+    assert decision.start_on == ()
+
+
+def test_minimum_is_kept() -> None:
+    """min_containers are started without any input, and stay however idle."""
+    kept = function(scaling=Scaling(min_containers=2))
+    assert decided(fleet("wk-1", "wk-2"), kept).start_on == ("wk-1", "wk-2")
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", *(container(f"ta-{n}", idle_since=1.0) for n in range(2))))
+    assert decided(snapshot, kept) == Decision()
+
+
+@given(
+    st.integers(0, 300),
+    st.integers(0, 12),
+    st.none() | st.integers(1, 10),
+    st.floats(0.05, 2.0),
+    st.none() | st.floats(0, 5),
+)
+def test_limits_hold_over_many_looks(
+    backlog: int, existing: int, most: int | None, cpu: float, seconds: float | None
+) -> None:
+    """Look after look: never above max_containers for what was started, never above the host's cores."""
+    resources = Resources(cpu=cpu)
+    f = function(scaling=Scaling(max_containers=most), resources=resources)
+    running = [container(f"ta-{n}", busy=1, resources=resources) for n in range(existing)]
+    known = {} if seconds is None else {"fu-1": seconds}
+    snapshot = Snapshot()
+    for look in range(6):
+        snapshot.put_worker(worker("wk-1", *running, pack_seconds=known))
+        started = decided(snapshot, f, backlog=backlog).start_on
+        running += [container(f"ta-{look}-{n}", busy=1, resources=resources) for n, _ in enumerate(started)]
+        assert not started or most is None or len(running) <= most
+        assert not started or cpu * len(running) <= 2.0 + 1e-6
+        assert not started or len(running) <= backlog
