@@ -4,14 +4,21 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+
+_WIDE: Final = 150
+"""Columns from which on there is room for details."""
+
+_COLOURS: Final = {"MISSED": "bold red", "least": "yellow", "aim": "green"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +46,7 @@ class Figure:
             return ""
         if not self.reaches(self.least):
             return "MISSED"
-        return "aim" if self.reaches(self.aim) else "ok"
+        return "aim" if self.reaches(self.aim) else "least"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -50,28 +57,27 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
+def open_console() -> Console:
+    """Return where tables go: as wide as the terminal, or wide enough for everything."""
+    return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+
+
 def show(figures: Sequence[Figure]) -> None:
-    """Print the figures as a table."""
-    table = Table(
-        title=f"afield on {os.cpu_count()} cores, Python {platform.python_version()}", title_justify="left"
-    )
+    """Print the figures as a table; without details where they have no room."""
+    console = open_console()
+    title = f"afield on {os.cpu_count()} cores, Python {platform.python_version()}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("what", no_wrap=True)
     for heading in ("measured", "at least", "aim"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
-    table.add_column("detail", style="dim")
-    colours = {"MISSED": "bold red", "ok": "yellow", "aim": "green", "": ""}
+    table.add_column("reached", no_wrap=True)
+    if console.width >= _WIDE:
+        table.add_column("detail", style="dim")
     for each in figures:
-        verdict = each.verdict
-        table.add_row(
-            each.name,
-            f"{_number(each.value)} {each.unit}",
-            _number(each.least),
-            _number(each.aim),
-            f"[{colours[verdict]}]{verdict}[/]" if verdict else "",
-            each.detail,
-        )
-    Console().print(table)
+        cells = [each.name, f"{_number(each.value)} {each.unit}", _number(each.least), _number(each.aim)]
+        cells.append(f"[{_COLOURS[each.verdict]}]{each.verdict}[/]" if each.verdict else "")
+        table.add_row(*cells, *([each.detail] if console.width >= _WIDE else []))
+    console.print(table)
 
 
 def store(figures: Sequence[Figure], path: Path, *, took: float) -> None:

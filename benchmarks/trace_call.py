@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from time import monotonic_ns
 from typing import IO, Any, NamedTuple
 
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
 from afield._bus.connection import BusAddress
 from benchmarks import bare_path, parts
-from benchmarks.figures import percentile
+from benchmarks.figures import open_console, percentile
 from benchmarks.stack import running_platform
 from benchmarks.workloads import app, moments
 
@@ -54,13 +54,14 @@ def main() -> None:
         user, _, secret = record["operator"].partition(":")
         address = BusAddress(record["server"], user, secret)
         times, calls, bare = asyncio.run(_with_streams(address, record))
-    console = Console()
+    console = open_console()
     console.print(_hops_table(times, len(calls)))
     console.print(
         f"The bare durable path (publish, pull, publish, republish): p50 {percentile(bare, 50) * 1e3:.2f} ms, "
         f"p99 {percentile(bare, 99) * 1e3:.2f} ms\n"
     )
-    table = Table("step by itself", title_justify="left", title="Steps that need no other process, for f(42)")
+    console.print("Steps that need no other process, for f(42)", style="italic")
+    table = Table("step by itself", box=box.SIMPLE_HEAD)
     table.add_column("µs", justify="right")
     for part in parts.measure():
         table.add_row(part.name, f"{part.seconds * 1e6:.1f}")
@@ -135,7 +136,8 @@ def _combine(calls: list[Call], seen: list[tuple[str, str, int]]) -> dict[str, l
 
 
 def _hops_table(times: dict[str, list[int]], calls: int) -> Table:
-    table = Table("hop", title=f"One warm call (median of {calls - WARM_UP})", title_justify="left")
+    title = f"One warm call (median of {calls - WARM_UP})"
+    table = Table("hop", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("since the start, ms", justify="right")
     table.add_column("this hop, ms", justify="right")
     before = 0.0

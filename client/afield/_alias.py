@@ -34,6 +34,11 @@ def install(name: str) -> None:
     os.environ[VARIABLE] = name
 
 
+def environment() -> dict[str, str]:
+    """Return what the environment of a container needs, so that the alias of this process holds there too."""
+    return {VARIABLE: name} if (name := os.environ.get(VARIABLE)) else {}
+
+
 def install_from_environment() -> None:
     """Install the alias that the environment names, if it names one."""
     name = os.environ.get(VARIABLE)

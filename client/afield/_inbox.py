@@ -26,6 +26,7 @@ logger = logging.getLogger("afield")
 FIRST_SWEEP_S: Final = 5.0
 """Age from which a missing result is looked for; each further look waits half as long again, up to LAST_SWEEP_S."""
 LAST_SWEEP_S: Final = 60.0
+SWEEP_EVERY_S: Final = 1.0
 GONE_AGE_S: Final = 30.0
 """Age from which the platform is asked whether it still knows the call."""
 _AT_ONCE: Final = 32
@@ -64,6 +65,7 @@ class Inbox:
         self._sinks: dict[str, Sink] = {}
         self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._reread = False
 
     def __len__(self) -> int:
@@ -71,8 +73,8 @@ class Inbox:
 
     def add(self, sink: Sink) -> None:
         """Wait for the results of `sink.call_id`."""
-        if not self._sinks:
-            self._changed.set()
+        if self._timer is None:
+            self._arm()
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._sinks[sink.call_id] = sink
 
@@ -80,7 +82,7 @@ class Inbox:
         """As `add`, for a call that several may wait for, each for its own part."""
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._watchers.setdefault(sink.call_id, []).append(sink)
-        self._changed.set()
+        self._arm()
 
     def remove(self, sink: Sink) -> None:
         """Wait no more; harmless when it did not."""
@@ -126,16 +128,33 @@ class Inbox:
     async def run(self) -> None:
         """Look for missing results, for ever."""
         while True:
-            with anyio.move_on_after(1.0 if self._sinks or self._watchers else None):
-                await self._changed.wait()
+            await self._changed.wait()
             self._changed.clear()
             now = time.monotonic()
             everything, self._reread = self._reread, False
-            for sink in self._everybody():
-                if everything or sink.sweep_at <= now:
-                    await self._look(sink, now, everything=everything)
+            due = [sink for sink in self._everybody() if everything or sink.sweep_at <= now]
+            for start in range(0, len(due), _AT_ONCE):
+                async with anyio.create_task_group() as group:
+                    for sink in due[start : start + _AT_ONCE]:
+                        group.start_soon(self._look, sink, now, everything)
 
-    async def _look(self, sink: Sink, now: float, *, everything: bool) -> None:
+    def _arm(self) -> None:
+        """Have `run` look at who is due once a second, while anybody waits. A timer: calls are too quick for a task."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._sinks or self._watchers:
+            self._changed.set()
+            self._arm()
+
+    def close(self) -> None:
+        """Look for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _look(self, sink: Sink, now: float, everything: bool) -> None:
         age = now - sink.since
         sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
         try:
@@ -147,7 +166,7 @@ class Inbox:
             logger.debug("could not look for results of %s: %s", sink.call_id, error)
 
     async def read(self, sink: Sink, *, before: float) -> bool:
-        """Read missing results from the stream; tell whether there were any."""
+        """Read missing results from the stream; tell whether there were any. Raises BusError when that fails."""
         found = False
         tokens = sink.missing(before)
         for start in range(0, len(tokens), _AT_ONCE):
@@ -156,6 +175,8 @@ class Inbox:
                 for slot in results:
                     group.start_soon(self._read_one, sink.call_id, slot)
             for slot in results:
+                if slot.error is not None:
+                    raise slot.error
                 if slot.data is not None and self._waits(sink):
                     found = True
                     _deliver(sink, slot.token, slot.data)
@@ -165,9 +186,12 @@ class Inbox:
         return self._sinks.get(sink.call_id) is sink or sink in self._watchers.get(sink.call_id, ())
 
     async def _read_one(self, call_id: str, slot: "_Slot") -> None:
-        stored = await get_last(
-            self._bus, subjects.RESULTS_STREAM, subjects.result(self._ws, call_id, slot.token)
-        )
+        subject = subjects.result(self._ws, call_id, slot.token)
+        try:
+            stored = await get_last(self._bus, subjects.RESULTS_STREAM, subject)
+        except BusError as error:  # told by whoever reads the slots: a group would wrap it
+            slot.error = error
+            return
         if stored is not None:
             slot.data = stored.data
 
@@ -190,11 +214,12 @@ class Inbox:
 class _Slot:
     """One place to look at, and what was found there."""
 
-    __slots__ = ("data", "token")
+    __slots__ = ("data", "error", "token")
 
     def __init__(self, token: str) -> None:
         self.token = token
         self.data: bytes | None = None
+        self.error: BusError | None = None
 
 
 def _deliver(sink: Sink, token: str, data: bytes) -> None:

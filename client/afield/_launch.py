@@ -49,8 +49,10 @@ class PlatformFolder(NamedTuple):
 
     def alive(self) -> bool:
         """Tell whether a supervisor holds the folder."""
+        if not self.root.exists():
+            return False
         with _mutex():
-            if not self.root.exists():
+            if not self.root.exists():  # removed meanwhile
                 return False
             fd = self._lock()
             if fd is None:
@@ -60,6 +62,7 @@ class PlatformFolder(NamedTuple):
 
     def claim(self) -> int | None:
         """Take the folder, making it if need be; return the descriptor that holds it, or None if somebody else does."""
+        _open_standard_streams()
         config.make_private(self.root.parent)
         with _mutex():
             config.make_private(self.root)
@@ -285,6 +288,13 @@ def sweep_private() -> None:
     """Sweep every private platform whose supervisor is gone."""
     for folder in private_folders():
         sweep(folder)
+
+
+def _open_standard_streams() -> None:
+    """Open what a careless parent closed (`<&-`): else our pipes would get the numbers 0 to 2, and not reach a child."""
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 @contextmanager

@@ -33,7 +33,8 @@ class LogLines:
         self._talkers: set[str] = set()
         self._decoders: dict[Source, codecs.IncrementalDecoder] = {}
         self._open: Source | None = None
-        self._held: dict[Source, str] = {}
+        self._held: dict[Source, tuple[str, str]] = {}
+        """Unfinished lines that are not shown yet: the prefix that they will get, and the text."""
 
     def add(self, container_id: str, label: str, record: LogRecord) -> list[Piece]:
         """Return what to write for a record of a container; `label` is what its lines start with, if they need to."""
@@ -50,7 +51,7 @@ class LogLines:
         if not prefix:
             self._open = None if text.endswith("\n") else source
             return [Piece(stream, text)]
-        return self._lines(source, prefix, self._held.pop(source, "") + text)
+        return self._lines(source, prefix, self._held.pop(source, ("", ""))[1] + text)
 
     def _prefix(self, label: str, at: float) -> str:
         clock = time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(at)) if self._timestamps else ""
@@ -69,7 +70,7 @@ class LogLines:
             pieces.append(Piece(source[1], text))
             self._open = source
         elif rest:
-            self._held[source] = rest
+            self._held[source] = (prefix, rest)
             if len(rest) > MOST_HELD:
                 del self._held[source]
                 pieces += self._lines(source, prefix, rest + "\n")
@@ -88,9 +89,9 @@ class LogLines:
     def finish(self) -> list[Piece]:
         """Return what is held, and end the open line."""
         pieces: list[Piece] = []
-        for source, text in self._held.items():
+        for source, (prefix, text) in self._held.items():
             pieces += self._interrupt(source)
-            pieces.append(Piece(source[1], text + "\n"))
+            pieces.append(Piece(source[1], prefix + text + "\n"))
         self._held.clear()
         pieces += self._interrupt(("", "stdout"))
         return pieces

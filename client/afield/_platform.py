@@ -89,6 +89,7 @@ class Client:
     async def _close(self) -> None:
         self._closed = True
         self.inbox.fail_all(ClientClosed("the connection to the platform was closed while the call ran"))
+        self.inbox.close()
         if self._wake_timer is not None:
             self._wake_timer.cancel()
         with anyio.move_on_after(CLOSE_S):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import anyio.to_thread
 
-from afield import _source
+from afield import _alias, _source
 from afield._bus.blobs import BlobStore
 from afield._bus_errors import as_user_errors
 from afield._platform import Client
@@ -59,7 +59,8 @@ def prepare(functions: tuple[Declared, ...], include_source: bool) -> Shipment:
         code = _code(declared, wanted, bundles, objects)
         if declared.serialized:
             code = replace(code, serialized=_serialize(declared, objects))
-        specs.append(replace(declared.spec, code=code))
+        env = {**_alias.environment(), **declared.spec.env}
+        specs.append(replace(declared.spec, code=code, env=env))
     return Shipment(tuple(specs), objects)
 
 

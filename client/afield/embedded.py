@@ -100,8 +100,6 @@ def find_running(
 def _ready_record(
     folder: PlatformFolder, timeout: float, on_progress: Progress | None
 ) -> dict[str, Any] | None:
-    if not folder.root.exists():
-        return None
     end = time.monotonic() + timeout
     told = False
     while folder.alive():

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
@@ -195,9 +195,15 @@ class Field:
     async def drained(self, record: FunctionRecord) -> None:
         """Wait until no input of a function is left in its stream."""
         filter_subject = subjects.inputs_of_function(0, "main", record.function_id)
-        with anyio.fail_after(20):
-            while (await self.jet.subjects("IN_0", filter_subject)).subjects:
-                await anyio.sleep(0.01)
+
+        async def empty() -> bool:
+            return not (await self.jet.subjects("IN_0", filter_subject)).subjects
+
+        await until_true(empty)
+
+    async def missing(self, name: str) -> bool:
+        """Tell whether there is no object of this name in TMP."""
+        return not await self.tmp.exists(name)
 
     # -- listening -------------------------------------------------------------------------------------------
 
@@ -237,6 +243,13 @@ class Field:
     def _on_event(self, msg: Msg) -> None:
         self.events.append(decode(Event, msg.data))
         self._tell()
+
+
+async def until_true(ask: Callable[[], Awaitable[bool]], *, timeout: float = 20.0) -> None:
+    """Ask a peer until it says yes; raises TimeoutError."""
+    with anyio.fail_after(timeout):
+        while not await ask():  # noqa: ASYNC110 - a peer is asked, it sends no event
+            await anyio.sleep(0.01)  # noqa: ASYNC110 - a peer is asked, it sends no event
 
 
 @asynccontextmanager

@@ -12,16 +12,19 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.streams.memory import MemoryObjectSendStream
 
 from afield._bus.direct import get_last, get_next_batch
 from afield._bus.errors import ApiRefusedError, BlobCorruptError, BlobNotFoundError, BusError
+from afield._bus.publisher import PubAck
 from afield._wire.ids import random_body
 from afield._wire.streams import BLOB_CHUNK
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from afield._bus.connection import Bus
 
 log = logging.getLogger("afield.bus")
+
+T = TypeVar("T")
 
 Bytes = bytes | bytearray | memoryview
 
@@ -71,7 +76,7 @@ class BlobStore:
         try:
             async with anyio.create_task_group() as tasks:
                 digest: list[bytes] = []
-                tasks.start_soon(_hash_in_thread, buffers, digest)
+                tasks.start_soon(_hash_beside, buffers, digest)
                 size, chunks = await self._send_chunks(chunk_subject, buffers)
             info = self._describe(name, nuid, size, chunks, digest[0])
             await self._bus.publisher.publish(
@@ -91,29 +96,16 @@ class BlobStore:
 
     async def get(self, name: str) -> bytes:
         """Return a blob. Raises BlobNotFoundError, BlobCorruptError."""
-        info = await self._require(name)
         buffer = io.BytesIO()
-        check = hashlib.sha256()
-        async for page in self._pages(info):
-            for chunk in page:
-                buffer.write(chunk)
-            await _hash_page(check, page)
-        self._verify(name, info, buffer.tell(), check.digest())
+        await self._read(name, buffer.write)
         return buffer.getvalue()
 
     async def get_to_file(self, name: str, path: Path) -> None:
         """Store a blob as the file `path`, which appears only when it is whole. Raises as `get`, OSError."""
-        info = await self._require(name)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        check = hashlib.sha256()
-        size = 0
         try:
-            async with await anyio.open_file(part, "xb", opener=_private) as file:
-                async for page in self._pages(info):
-                    await file.writelines(page)
-                    await _hash_page(check, page)
-                    size += sum(map(len, page))
-            self._verify(name, info, size, check.digest())
+            with await anyio.to_thread.run_sync(lambda: open(part, "xb", opener=_private)) as file:
+                await self._read(name, file.write)
             await anyio.to_thread.run_sync(os.replace, part, path)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -157,12 +149,6 @@ class BlobStore:
                 f"the description of blob {name} in {self.bucket} is broken: {error!r}"
             ) from None
 
-    async def _require(self, name: str) -> _Info:
-        info = await self._find(name)
-        if info is None:
-            raise BlobNotFoundError(f"there is no blob {name} in {self.bucket} (any more)")
-        return info
-
     def _describe(self, name: str, nuid: str, size: int, chunks: int, digest: bytes) -> bytes:
         description = {
             "name": name,
@@ -179,52 +165,68 @@ class BlobStore:
     async def _send_chunks(self, subject: str, buffers: Sequence[Bytes]) -> tuple[int, int]:
         """Publish all chunks, in order, a bounded number at once. Returns size and number of chunks."""
         publisher, nuid = self._bus.publisher, subject.rpartition(".")[2]
-        room = anyio.Semaphore(AHEAD)
-        failed: list[BaseException] = []
-
-        def on_ack(future: "asyncio.Future[Any]") -> None:
-            room.release()
-            if not future.cancelled() and future.exception() is not None:
-                failed.append(future.exception())  # type: ignore[arg-type]
-
+        flights: deque[asyncio.Future[PubAck]] = deque()
         size = number = 0
-        for number, chunk in enumerate(_chunks(buffers), 1):
-            await room.acquire()
-            if failed:
-                break
-            size += len(chunk)
-            future = publisher.start(subject, chunk, msg_id=f"{nuid}.{number}")
-            future.add_done_callback(on_ack)
-        for _ in range(AHEAD):
-            await room.acquire()
-        if failed:
-            raise failed[0]
+        try:
+            for number, chunk in enumerate(_chunks(buffers), 1):
+                while len(flights) >= AHEAD:
+                    await flights[0]
+                    flights.popleft()
+                size += len(chunk)
+                flights.append(publisher.start(subject, chunk, msg_id=f"{nuid}.{number}"))
+            for flight in flights:
+                await flight
+        except BaseException:
+            await _wind_down(flights)
+            raise
         return size, number
 
-    async def _pages(self, info: _Info) -> AsyncIterator[list[bytes]]:
-        """Give all chunks, page by page."""
-        start = 1
-        more = info.chunks > 0
-        while more:
-            messages, more = await get_next_batch(
-                self._bus,
-                self.stream,
-                f"$O.{self.bucket}.C.{info.nuid}",
-                start_seq=start,
-                batch=1000,
-                max_bytes=PAGE_BYTES,
-            )
-            if not messages:
-                return
-            start = messages[-1].seq + 1
-            yield [message.data for message in messages]
+    async def _read(self, name: str, write: Callable[[bytes], object]) -> None:
+        """Write a blob chunk by chunk, in a thread, and check it. The next page comes while one is worked on."""
+        info = await self._find(name)
+        if info is None:
+            raise BlobNotFoundError(f"there is no blob {name} in {self.bucket} (any more)")
+        check = hashlib.sha256()
+        size = 0
 
-    def _verify(self, name: str, info: _Info, size: int, digest: bytes) -> None:
-        if size != info.size or (info.digest and _digest_text(digest) != info.digest):
+        def take(page: list[bytes]) -> None:
+            for chunk in page:
+                check.update(chunk)
+                write(chunk)
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                pages, arriving = anyio.create_memory_object_stream[list[bytes]](1)
+                tasks.start_soon(self._fetch, info, pages)
+                async with arriving:
+                    async for page in arriving:
+                        await _work(take, page)
+                        size += sum(map(len, page))
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+        if size != info.size or (info.digest and _digest_text(check.digest()) != info.digest):
             raise BlobCorruptError(
-                f"blob {name} in {self.bucket} has {size:,} bytes with digest {_digest_text(digest)}, "
+                f"blob {name} in {self.bucket} has {size:,} bytes with digest {_digest_text(check.digest())}, "
                 f"expected {info.size:,} with {info.digest}"
             )
+
+    async def _fetch(self, info: _Info, pages: MemoryObjectSendStream[list[bytes]]) -> None:
+        """Send all chunks, page by page."""
+        start, more = 1, info.chunks > 0
+        async with pages:
+            while more:
+                messages, more = await get_next_batch(
+                    self._bus,
+                    self.stream,
+                    f"$O.{self.bucket}.C.{info.nuid}",
+                    start_seq=start,
+                    batch=1000,
+                    max_bytes=PAGE_BYTES,
+                )
+                if not messages:
+                    return
+                start = messages[-1].seq + 1
+                await pages.send([message.data for message in messages])
 
     async def _purge(self, subject: str) -> None:
         reply = await self._bus.request(
@@ -235,6 +237,16 @@ class BlobStore:
             raise ApiRefusedError(
                 f"a purge of {subject}", error.get("err_code", 0), error.get("description", "")
             )
+
+
+async def _wind_down(flights: "Sequence[asyncio.Future[PubAck]]") -> None:
+    """Let what is under way end, so that a purge comes after it; what takes too long is not sent again."""
+    with anyio.CancelScope(shield=True):
+        if flights:
+            await asyncio.wait(flights, timeout=5)
+    for flight in flights:
+        if not flight.cancel() and not flight.cancelled():
+            flight.exception()  # taken note of: only the first one is raised
 
 
 def _chunks(buffers: Sequence[Bytes]) -> Iterator[Bytes]:
@@ -268,23 +280,16 @@ def _hash(buffers: Sequence[Bytes]) -> bytes:
     return check.digest()
 
 
-async def _hash_in_thread(buffers: Sequence[Bytes], into: list[bytes]) -> None:
-    """Hash while the chunks are sent (hashing lets go of the interpreter's lock)."""
+async def _hash_beside(buffers: Sequence[Bytes], into: list[bytes]) -> None:
+    """Hash while the chunks are sent."""
+    into.append(await _work(_hash, buffers))
+
+
+async def _work(function: Callable[[Any], T], buffers: Any) -> T:
+    """Work through many bytes in a thread (hashing lets go of the interpreter's lock), few at once."""
     if sum(map(len, buffers)) <= BLOB_CHUNK:
-        into.append(_hash(buffers))
-    else:
-        into.append(await anyio.to_thread.run_sync(_hash, buffers))
-
-
-async def _hash_page(check: Any, page: list[bytes]) -> None:
-    def work() -> None:
-        for chunk in page:
-            check.update(chunk)
-
-    if sum(map(len, page)) <= BLOB_CHUNK:
-        work()
-    else:
-        await anyio.to_thread.run_sync(work)
+        return function(buffers)
+    return await anyio.to_thread.run_sync(function, buffers)
 
 
 def _only(error: BaseException) -> BaseException:

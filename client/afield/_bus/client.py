@@ -5,6 +5,7 @@ Hooks into nats-py 2.16, each used because the public way costs a task switch pe
 - `_connect_to_server` installs our transport.
 - `_send_command` and `_flush_pending` write straight to the transport, which coalesces. nats-py would wake a flusher
   task for each message. As its commands and ours go through one buffer, their order is the order of the calls.
+- `_process_pong` is repaired, see there.
 - `_subs`: our subscriptions are registered there, so that nats-py restores them at a reconnect.
 """
 
@@ -68,6 +69,10 @@ class InlineClient(Client):
         if self._wire is not None:
             await self._wire.drain()
 
+    async def ping(self, pong: "asyncio.Future[bool]") -> None:
+        """Ask the server for a sign; `pong` is set when it has seen everything sent before."""
+        await self._send_ping(pong)
+
     def open_inline(self, subject: str, queue: str, handler: Handler) -> int:
         """Subscribe; the handler is called inline. Returns the subscription's id."""
         self._sid += 1
@@ -128,3 +133,13 @@ class InlineClient(Client):
     async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: ARG002 - nats-py's signature
         if self.usable:
             self._send_held_back()
+
+    async def _process_pong(self) -> None:
+        # nats-py's own sets the result of a future that a timeout has cancelled; that error ends its read loop, and
+        # leaves a client that looks connected.
+        if self._pongs:
+            pong = self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            if not pong.done():
+                pong.set_result(True)

@@ -9,7 +9,6 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 import anyio.abc
-from nats.errors import Error as NatsError
 
 from afield._bus.client import InlineClient
 from afield._bus.errors import (
@@ -72,8 +71,8 @@ class Bus:
         """Fresh numbers for inboxes and message ids, unique within this bus."""
         self._id_prefix = random_body()
         self._requests = Requests(self)
-        self._hooks: list[Callable[[], None]] = []
-        self._loss_hooks: list[Callable[[], None]] = []
+        self._hooks: list[Callable[[], object]] = []
+        self._loss_hooks: list[Callable[[], object]] = []
         self._nc: InlineClient | None = None
         self._gone = asyncio.Event()
         self._closing = False
@@ -133,11 +132,11 @@ class Bus:
         """Return a message id that nobody else uses."""
         return f"{self._id_prefix}.{next(self.numbers)}"
 
-    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_reconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback` after each reconnect and each rebuild, inline. Returns a function that removes it."""
         return _hook(self._hooks, callback)
 
-    def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_disconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback` when the connection is lost, before any other is made. Returns a function that removes it."""
         return _hook(self._loss_hooks, callback)
 
@@ -184,17 +183,29 @@ class Bus:
         """Wait until the server has seen everything that was sent. Raises BusTimeoutError."""
         try:
             async with asyncio.timeout(timeout):
-                while not self.connected:
+                while not await self._ping():
                     await self._next_connection()
-                await self.nc.flush(timeout=max(1, int(timeout)))
         except TimeoutError:
             raise BusTimeoutError(f"the NATS server did not answer a flush within {timeout:g} s") from None
+
+    async def _ping(self) -> bool:
+        """Wait for the server's answer to a ping; False when the connection is lost."""
+        if not self.connected:
+            return False
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        remove = self.on_disconnect(lambda: pong.done() or pong.set_result(False))
+        try:
+            await self.nc.ping(pong)
+            return await pong
+        finally:
+            remove()
 
     async def _next_connection(self) -> None:
         arrived = asyncio.Event()
         remove = self.on_reconnect(arrived.set)
         try:
-            await arrived.wait()
+            if not self.connected:
+                await arrived.wait()
         finally:
             remove()
 
@@ -379,7 +390,7 @@ class Bus:
         self._requests.close()
 
 
-def _hook(hooks: list[Callable[[], None]], callback: Callable[[], None]) -> Callable[[], None]:
+def _hook(hooks: list[Callable[[], object]], callback: Callable[[], object]) -> Callable[[], None]:
     hooks.append(callback)
 
     def remove() -> None:
@@ -389,7 +400,7 @@ def _hook(hooks: list[Callable[[], None]], callback: Callable[[], None]) -> Call
     return remove
 
 
-def _run_all(callbacks: tuple[Callable[[], None], ...]) -> None:
+def _run_all(callbacks: tuple[Callable[[], object], ...]) -> None:
     for callback in callbacks:
         try:
             callback()

@@ -7,6 +7,7 @@ deadline is over; the stream stores it once.
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -16,6 +17,7 @@ from afield._bus.errors import (
     BusClosedError,
     BusError,
     NoRespondersError,
+    PayloadTooLargeError,
     PublishRefusedError,
     PublishTimeoutError,
 )
@@ -55,8 +57,15 @@ class PubAck(NamedTuple):
     duplicate: bool
 
 
+_PLAIN_ACK = re.compile(rb'\{"stream":"[^"\\]*", ?"seq":(\d+)(, ?"duplicate": ?true)?\}')
+"""Nearly every ack; a third of the time that a JSON parser needs."""
+
+
 def read_ack(subject: str, data: bytes) -> PubAck:
     """Return the ack in `data`. Raises PublishRefusedError when it is a refusal, BusError when it is neither."""
+    plain = _PLAIN_ACK.fullmatch(data)
+    if plain is not None:
+        return PubAck(int(plain[1]), plain[2] is not None)
     try:
         reply = json.loads(data)
         error = reply.get("error")
@@ -174,13 +183,13 @@ class Publisher:
                 f"{len(self._flights):,} messages ({self._bytes:,} bytes) wait for their acks, no more are taken"
             )
         now = self.loop.time()
-        flight = _Flight(
-            self, subject, len(payload), now + (self._deadline if deadline is None else deadline)
-        )
+        header = encode_headers(fields)
+        size = len(header) + len(payload)
+        flight = _Flight(self, subject, size, now + (self._deadline if deadline is None else deadline))
         inbox = self._bus.inbox
         token = flight.token = inbox.open(flight.on_reply)
         try:
-            flight.frame = self._bus.frame(subject, inbox.prefix + token, encode_headers(fields), payload)
+            flight.frame = self._bus.frame(subject, inbox.prefix + token, header, payload)
         except ValueError:
             inbox.close(token)
             raise
@@ -276,7 +285,13 @@ class Publisher:
         """Send again what was sent on an earlier connection."""
         epoch, now = self._bus.epoch, self.loop.time()
         for flight in list(self._flights.values()):
-            if flight.epoch != epoch and not flight.future.done():
+            if flight.epoch == epoch or flight.future.done():
+                continue
+            if (
+                flight.size > self._bus.max_payload
+            ):  # the server came back with another limit, and would hang up
+                self.finish(flight, PayloadTooLargeError(flight.subject, flight.size, self._bus.max_payload))
+            else:
                 self._send(flight, now)
 
     def _sweep(self) -> None:

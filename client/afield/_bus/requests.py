@@ -68,12 +68,13 @@ class Requests:
         request = _Request(subject, loop.create_future(), repeat)
         request.collector = collector
         request.token = self._bus.inbox.open(request.on_reply)
-        request.frame = self._bus.frame(
-            subject, self._bus.inbox.prefix + request.token, encode_headers(headers), payload
-        )
-        self._open[request.token] = request
-        timer = loop.call_later(timeout, self._expire, request, timeout) if timeout < math.inf else None
+        timer = None
         try:
+            reply = self._bus.inbox.prefix + request.token
+            request.frame = self._bus.frame(subject, reply, encode_headers(headers), payload)
+            if timeout < math.inf:
+                timer = loop.call_later(timeout, self._expire, request, timeout)
+            self._open[request.token] = request
             self._send(request)
             return await request.future
         finally:

@@ -34,6 +34,8 @@ class InlineTransport(Transport, asyncio.Protocol):
         self._inline = inline
         self._socket: asyncio.Transport | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
+        self.usable = False
+        """Whether what is written now has a chance to arrive; an attribute, for it is asked for each message."""
         self._eof = False
         self._streaming = False
         self._partial = bytearray()
@@ -50,10 +52,12 @@ class InlineTransport(Transport, asyncio.Protocol):
         """Keep the socket (called by the loop)."""
         self._socket = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._socket.set_write_buffer_limits(high=WRITE_HIGH)
+        self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nats-py finds the end by at_eof
         """Wake everybody who waits (called by the loop)."""
         self._eof = True
+        self.usable = False
         self._out.clear()
         self._wake_reader()
         self.resume_writing()
@@ -218,6 +222,7 @@ class InlineTransport(Transport, asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is left and close; what cannot be sent within CLOSE_GRACE is dropped."""
+        self.usable = False
         if self._socket is None:
             self.connection_lost(None)
         elif not self._socket.is_closing():
@@ -238,17 +243,13 @@ class InlineTransport(Transport, asyncio.Protocol):
         return self._eof and not self._control
 
     @property
-    def usable(self) -> bool:
-        """Tell whether what is written now has a chance to arrive."""
-        return not self._eof and self._socket is not None and not self._socket.is_closing()
-
-    @property
     def congested(self) -> bool:
         """Tell whether the socket's buffer is full."""
         return self._can_write is not None
 
     def eof_received(self) -> bool | None:
         """Close on the server's end of stream (called by the loop)."""
+        self.usable = False
         return None
 
     def __bool__(self) -> bool:

@@ -7,6 +7,7 @@ import io
 import os
 import random
 import resource
+import select
 import signal
 import socket
 import sys
@@ -39,14 +40,23 @@ def isolate(newborn: "Newborn") -> Link:
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(_OOM_SCORE))
+    _volunteer_for_oom()
     link = _arrange_descriptors(*newborn.descriptors)
     _open_streams()
     set_environment(newborn.fork.env)
     _reseed()
     gc.enable()
     return link
+
+
+def _volunteer_for_oom() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "r+") as file:
+            if int(file.read()) < _OOM_SCORE:
+                file.seek(0)
+                file.write(str(_OOM_SCORE))
+    except OSError:
+        pass  # a /proc that cannot be written; then the kernel chooses as it likes
 
 
 def set_environment(env: Mapping[str, str]) -> None:
@@ -81,14 +91,21 @@ def _close_others(keep: Collection[int]) -> None:
 
 
 class _Unbuffered(io.FileIO):
-    """Descriptor 1 or 2. A write is whole: a signal in the middle of one loses nothing."""
+    """Descriptor 1 or 2. A write is whole: neither a signal in the middle of it nor a full pipe loses anything."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        size = super().write(data)
         view = memoryview(data).cast("B")
-        while size < len(view):
-            size += super().write(view[size:])
-        return size
+        done = 0
+        while done < len(view):
+            # The pipe is shared with subprocesses, some of which make it non-blocking: then this may be None.
+            written: int | None = super().write(view[done:])
+            if written is None:
+                waiter = select.poll()
+                waiter.register(self, select.POLLOUT)
+                waiter.poll()
+            else:
+                done += written
+        return done
 
 
 def _open_streams() -> None:

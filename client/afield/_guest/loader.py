@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from afield import serialization
+from afield import _alias, serialization
 from afield._wire.functions import CodeRef, FunctionSpec
 from afield._wire.guest import Start
 from afield.app import App
@@ -34,6 +34,7 @@ def load(start: Start) -> Loaded:
     Raises ExecutionError when there is no such function, and what user code raises while it is imported.
     """
     spec = start.function.spec
+    _alias.install_from_environment()
     os.chdir(start.home)
     sys.path.insert(0, start.home)
     sys.argv = [os.path.join(start.home, spec.code.entry) if spec.code.entry else start.home]

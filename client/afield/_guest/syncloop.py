@@ -69,10 +69,17 @@ class SyncLoop:
             if pack.cancelled:
                 result = self._outcomes.interrupted(pack.index, "cancelled", None, pack.run.call_id, 0.0)
             else:
-                result = self._run_one(pack)
+                result = self._run_guarded(pack)
             self._reports.add(result)
             pack.done += 1
         self._reports.flush()
+
+    def _run_guarded(self, pack: Pack) -> InputResult:
+        try:
+            return self._run_one(pack)
+        except InputCancellation as error:
+            # A ring hit the very moment in which user code had raised by itself.
+            return self._failed(pack, error, "exception")
 
     # -- functions ----------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from typing import Any, TypeVar, dataclass_transform
 
 import msgpack
 
+from afield._wire.decoders import Miss, decoders, write_decoder
+
 T = TypeVar("T")
 M = TypeVar("M")
 Converter = Callable[[Any], Any]
@@ -82,6 +84,20 @@ def decode(cls: type[M], data: bytes | memoryview) -> M:
 
 def build(cls: type[M], values: Any) -> M:
     """Return the message of class `cls` from its unpacked array `[tag, field, …]`."""
+    fast = decoders.get(cls) or _decoder(cls)
+    try:
+        return fast(values)  # type: ignore[no-any-return]
+    except (Miss, WireError):
+        return _build_slowly(cls, values)
+
+
+def _decoder(cls: type[Any]) -> Converter:
+    _plan(cls)  # raises TypeError for a class that cannot be a message
+    return write_decoder(cls, _converter)
+
+
+def _build_slowly(cls: type[M], values: Any) -> M:
+    """The same field by field: completes what an older peer sent, and says exactly what is wrong."""
     plan = _plan(cls)
     if not isinstance(values, tuple) or not values or values[0] != plan.tag:
         got = values[0] if isinstance(values, tuple) and values else type(values).__name__
@@ -152,7 +168,7 @@ def _converter(hint: Any) -> Converter:
         of = _converter(typing.get_args(hint)[1])
         return lambda value: {key: of(each) for key, each in _expect(value, (dict,), "a map").items()}
     if hasattr(hint, "__wire_tag__"):
-        return lambda value: build(hint, value)
+        return lambda value: _build_slowly(hint, value)
     if hint is float:
         return lambda value: _expect(value, (float, int), "float")
     if hint in (str, bytes, bool, int, type(None)):

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 import click
 
+from afield import __version__
 from afield.cli import interrupts
 from afield.cli.errors import EXIT_PIPE, EXIT_USAGE
 
@@ -40,7 +41,7 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="afield", message="afield %(version)s")
+@click.version_option(__version__, message="afield %(version)s")
 def afield() -> None:
     """Run Python functions somewhere else, as if they were here."""
 
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # `>&-`
+            sys.stdout.flush()
     except BrokenPipeError:
         # Nobody reads any more (`| head`). What the interpreter would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -63,8 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str]) -> int:
     try:
         result = afield.main(list(arguments), prog_name="afield", standalone_mode=False)
-    except KeyboardInterrupt as interrupt:
-        click.echo(f"{interrupts.words(interrupt)}.", err=True)
+    except click.Abort as abort:  # what click makes of a KeyboardInterrupt
+        interrupt = abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt()
+        if words := interrupts.words(interrupt):
+            click.echo(words, err=True)
         return interrupts.status(interrupt)
     except click.UsageError as error:
         _complain(error)
@@ -92,11 +96,15 @@ def _complain(error: click.ClickException) -> None:
 def _failed(error: Exception) -> int:
     """Show an error of user code, or of ours, and return the exit status."""
     from afield.cli.loading import UserCodeError
-    from afield.cli.tracebacks import is_gone, show
+    from afield.cli.tracebacks import has_user_frames, show
+    from afield.exception import Error, InvalidError
 
     cause = error.__cause__ if isinstance(error, UserCodeError) and error.__cause__ else error
-    if isinstance(cause, BrokenPipeError) and is_gone(1):
+    if isinstance(cause, BrokenPipeError) and interrupts.is_gone(1):
         raise cause
+    if isinstance(cause, Error) and not has_user_frames(cause):
+        click.echo(f"Error: {cause}", err=True)
+        return EXIT_USAGE if isinstance(cause, InvalidError) else 1
     show(cause)
     return 1
 

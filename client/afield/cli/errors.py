@@ -5,10 +5,8 @@ from typing import Final
 import click
 
 EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
-EXIT_TERMINATED: Final = 143
 EXIT_PIPE: Final = 141
-"""128 and the number of the signal, as a shell reports it."""
+"""128 and the number of SIGPIPE, as a shell reports it."""
 
 
 class WrongUseError(click.ClickException):

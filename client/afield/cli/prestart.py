@@ -1,16 +1,15 @@
 """The platform of a run: started while the user's code is imported, watched while it runs, gone when the run ends."""
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from afield import embedded
 from afield.cli import interrupts
-from afield.cli.errors import FailureError
+from afield.cli.errors import FailureError, WrongUseError
 from afield.embedded import Platform
-from afield.exception import Error
+from afield.exception import Error, InvalidError
 
 _LOOK_S = 60.0
 _LAST_WORDS_S = 5.0
@@ -34,8 +33,10 @@ class Prestart:
         self._getter.start()
 
     def wait(self) -> Platform:
-        """Return the hold. Raises FailureError with the reason when there is none to be had."""
+        """Return the hold. Raises FailureError or WrongUseError, with the reason, when there is none to be had."""
         self._getter.join()
+        if isinstance(self._error, InvalidError):
+            raise WrongUseError(str(self._error)) from self._error
         if self._error is not None:
             raise FailureError(str(self._error)) from self._error
         assert self._hold is not None
@@ -63,7 +64,7 @@ class Prestart:
             if not self._hold.wait_lost(_LOOK_S) or self._over.is_set():
                 continue
             self.lost = True
-            os.kill(os.getpid(), signal.SIGTERM)  # ends the main thread's work, whatever it waits for
+            interrupts.end()  # ends the main thread's work, whatever it waits for
             if not self._over.wait(_LAST_WORDS_S):
                 os.write(2, b"Error: the platform died, and the run could not be ended in order\n")
                 os._exit(1)

@@ -35,6 +35,11 @@ def format_error(error: BaseException) -> str:
     return "".join(shown.format())
 
 
+def has_user_frames(error: BaseException) -> bool:
+    """Tell whether an error went through user code."""
+    return any(not frame.filename.startswith(_INNER) for frame in traceback.extract_tb(error.__traceback__))
+
+
 def _prune(shown: traceback.TracebackException) -> None:
     todo = [shown]
     while todo:
@@ -51,12 +56,3 @@ def _prune(shown: traceback.TracebackException) -> None:
 def show(error: BaseException) -> None:
     """Print it on stderr."""
     print(format_error(error), end="", file=sys.stderr)
-
-
-def is_gone(stream_fd: int) -> bool:
-    """Tell whether nobody reads a pipe any more."""
-    from select import POLLERR, poll
-
-    waiter = poll()
-    waiter.register(stream_fd, 0)
-    return any(events & POLLERR for _, events in waiter.poll(0))

@@ -15,8 +15,6 @@ class Exit(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     oom: bool = False
-    peak_mib: int = 0
-    limit_mib: int | None = None
     log_tail: tuple[str, ...] = ()
     """The last lines that it wrote."""
     reason: str = "ended"
@@ -43,11 +41,10 @@ def timeout_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ..
 
 
 def memory_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo:
-    """The container was killed for the memory that it took."""
-    limit = f"its limit of {end.limit_mib} MiB" if end.limit_mib else "the memory of its host"
+    """The container was killed for the memory that it took; `reason` says how much that was."""
     return ErrorInfo(
         kind="memory",
-        message=f"the container of {spec.name} ran out of memory: it used {end.peak_mib} MiB, over {limit}",
+        message=f"the container of {spec.name} ran out of memory: it {end.reason}",
         exit_code=end.exit_code,
         signal=end.signal,
         container_id=container_id,

@@ -30,7 +30,6 @@ class Blobs:
         self._host = host
         self.guest_dir = guest_dir
         """Where guests write, and where arguments from other hosts are put."""
-        guest_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def localize(self, args: tuple[bytes | BlobRef, ...], call_id: str) -> tuple[bytes | BlobRef, ...]:
         """Return arguments as the guest takes them: inline, or as files of this host with absolute paths.

@@ -57,6 +57,9 @@ log = get_logger(__name__)
 
 _MIN_WAIT_S: Final = 0.001
 
+ACK_LAG_S: Final = 0.002
+"""Seconds that acknowledgements may wait for a result to go out with: a write to the socket costs more than they do."""
+
 
 class Engine:
     """Runs a pool. The handlers of containers (`ContainerHandlers`) and of deliveries are its methods."""
@@ -85,6 +88,8 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._armed = inf
         self._timer: asyncio.TimerHandle | None = None
+        self._acks: list[Delivery] = []
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._empty = anyio.Event()
         self._carry: dict[type, Callable[[Any], None]] = {
             Pull: self._pull,
@@ -93,7 +98,7 @@ class Engine:
             Fetch: self._begin_fetch,
             Settle: self._settle,
             StoreChunk: lambda i: self._results.store_chunk(i, self._on_chunk),
-            Ack: lambda i: i.delivery.ack(),
+            Ack: self._ack,
             Nak: self._nak,
             Progress: self._progress,
             Interrupt: self._interrupt,
@@ -142,8 +147,10 @@ class Engine:
     def abandon(self) -> None:
         """Send back whatever is still held, and stop the clock."""
         self.do(self.pool.abandon())
-        if self._timer is not None:
-            self._timer.cancel()
+        self._send_acks()
+        for timer in (self._timer, self._ack_timer):
+            if timer is not None:
+                timer.cancel()
 
     # -- deliveries -----------------------------------------------------------------------------------------
 
@@ -241,8 +248,6 @@ class Engine:
             exit_code=info.exit_code,
             signal=info.signal,
             oom=info.oom,
-            peak_mib=info.max_rss_kib // 1024,
-            limit_mib=live.record.spec.resources.memory_limit_mib,
             log_tail=live.log.tail.lines(),
             reason=info.reason,
             platform=bool(info.platform),
@@ -314,9 +319,23 @@ class Engine:
 
     def _settle(self, settle: Settle) -> None:
         self._results.settle(settle)
+        for delivery in self._acks:
+            delivery.ack()
+        self._acks.clear()
         self._beats.busy()
         if settle.moved:
             self._wake(settle.held)
+
+    def _ack(self, ack: Ack) -> None:
+        self._acks.append(ack.delivery)
+        if self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(ACK_LAG_S, self._send_acks)
+
+    def _send_acks(self) -> None:
+        self._ack_timer = None
+        acks, self._acks = self._acks, []
+        for delivery in acks:
+            delivery.ack()
 
     def _nak(self, nak: Nak) -> None:
         nak.delivery.nak(nak.delay)

@@ -1,4 +1,4 @@
-"""The folders of containers: one fresh home each, with the source linked into it."""
+"""The folders of this worker: marked as its own, and removed when no such worker lives any more."""
 
 import shutil
 import time
@@ -8,21 +8,16 @@ from typing import Final
 import psutil
 
 _NEW_S: Final = 60
-"""Seconds that a folder may be without a process id."""
+"""Seconds that a folder may be without a mark."""
+
+_MARK: Final = ".owner"
 
 
 class Homes:
-    """The homes of this worker's containers, below `<root>/<worker id>`, with the worker's process id beside them.
-
-    All methods block.
-    """
+    """The homes of this worker's containers, below `<root>/<worker id>`. All methods block."""
 
     def __init__(self, root: Path, worker_id: str) -> None:
-        self.folder = root / worker_id
-        if self.folder.exists() and not _in_use(self.folder):
-            shutil.rmtree(self.folder)  # a worker of the same id was killed
-        self.folder.mkdir(mode=0o700, parents=True)
-        (self.folder / "pid").write_text(_mark(psutil.Process()))
+        self.folder = claim(root, worker_id)
 
     def create(self, container_id: str, bundle: Path | None) -> Path:
         """Return a new home. It is writable; the top-level entries of the bundle are links."""
@@ -41,8 +36,21 @@ class Homes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def claim(root: Path, worker_id: str) -> Path:
+    """Make the folder `<root>/<worker id>`, marked with this process; one of a dead worker is removed before.
+
+    Raises FileExistsError when a worker of this id lives.
+    """
+    folder = root / worker_id
+    if folder.exists() and not _in_use(folder):
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / _MARK).write_text(_identify(psutil.Process()))
+    return folder
+
+
 def sweep(root: Path) -> int:
-    """Remove the homes that workers left behind whose process is gone; returns of how many workers. Blocks."""
+    """Remove the folders below `root` whose worker is gone; returns how many. Blocks."""
     gone = [folder for folder in root.iterdir() if not _in_use(folder)] if root.is_dir() else []
     for folder in gone:
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,14 +60,14 @@ def sweep(root: Path) -> int:
 def _in_use(folder: Path) -> bool:
     """Tell whether the worker of a folder lives, or has only just made it."""
     try:
-        mark = (folder / "pid").read_text()
-        return _mark(psutil.Process(int(mark.partition(" ")[0]))) == mark
+        mark = (folder / _MARK).read_text()
+        return _identify(psutil.Process(int(mark.partition(" ")[0]))) == mark
     except (psutil.Error, ValueError):
         return False
     except OSError:
         return time.time() - folder.stat().st_mtime < _NEW_S
 
 
-def _mark(process: psutil.Process) -> str:
+def _identify(process: psutil.Process) -> str:
     """Return what tells this process from another that gets the same number later."""
     return f"{process.pid} {process.create_time()}"

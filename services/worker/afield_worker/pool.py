@@ -20,7 +20,7 @@ from afield_worker.discipline import KILL_GRACE_S, Discipline
 from afield_worker.held import Delivery, Held
 from afield_worker.instructions import Fetch, Instruction, Pull, Report, Send, StoreChunk, Unpull
 from afield_worker.ledger import Ledger
-from afield_worker.slots import QUEUE_S, Container, Slots
+from afield_worker.slots import PATIENCE_S, QUEUE_S, Container, Slots
 
 GENERATOR_WINDOW: Final = 128
 """Values that a generator may be ahead of its caller."""
@@ -360,7 +360,7 @@ class Pool:
     def _admit(self, slots: Slots, held: Held, now: float) -> list[Instruction]:
         """Let a new pack wait, unless its end is known already."""
         out: list[Instruction] = []
-        if slots.broken is not None and not slots.containers and now < slots.broken_until:
+        if slots.broken is not None and not slots.alive and now < slots.broken_until:
             self._ledger.fail(held, slots.broken, out)
         elif slots.record.spec.single_use and held.size > 1:
             # One input a container: a pack of many goes on as packs of one.
@@ -382,9 +382,10 @@ class Pool:
             for held in slots.excess(now):
                 self._ledger.give_back(held, out)
         self._pull(slots, now, out)
-        if slots.deferred or slots.queued > slots.starting:
-            # Look again soon at packs behind a busy container, and at a lane that was not asked.
+        if slots.deferred:
             self._alarm.at(now + QUEUE_S)
+        elif slots.queued > slots.starting:
+            self._alarm.at(now + PATIENCE_S)
         return out
 
     def _pull(self, slots: Slots, now: float, out: list[Instruction]) -> list[Instruction]:

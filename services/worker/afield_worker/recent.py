@@ -1,5 +1,7 @@
 """A bounded memory of what was seen lately, with counts."""
 
+from collections import OrderedDict
+
 
 class Recent:
     """Keys seen, with how often; beyond `limit` keys the oldest is forgotten."""
@@ -7,7 +9,8 @@ class Recent:
     __slots__ = ("_counts", "_limit")
 
     def __init__(self, limit: int) -> None:
-        self._counts: dict[str, int] = {}
+        # Taking the first key out of a plain dict passes over all that were taken out before.
+        self._counts: OrderedDict[str, int] = OrderedDict()
         self._limit = limit
 
     def add(self, key: str) -> None:
@@ -15,7 +18,7 @@ class Recent:
         counts = self._counts
         counts[key] = counts.get(key, 0) + 1
         if len(counts) > self._limit:
-            del counts[next(iter(counts))]
+            counts.popitem(last=False)
 
     def get(self, key: str) -> int:
         """Return how often `key` was seen."""

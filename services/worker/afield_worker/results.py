@@ -65,11 +65,11 @@ class Results:
         if settle.moved or not self._simple(settle.results, held.pack):
             self._tasks.start_soon(self._settle, settle)
             return
-        results = tuple(self._near(r, held.pack) for r in settle.results)
-        payload = self._encode(settle, results)
+        results = settle.results
         try:
-            ack = self._start(settle, payload)
-        except (PayloadTooLargeError, BusBufferFullError):
+            results = tuple([self._near(r, held.pack) for r in results])
+            ack = self._start(settle, self._encode(settle, results))
+        except (PayloadTooLargeError, BusBufferFullError, OSError):
             self._tasks.start_soon(self._settle, settle._replace(results=results))
             return
         ack.add_done_callback(partial(self._acked, settle, results))
@@ -175,11 +175,12 @@ class Results:
         """Store values of a generator; `on_end` gets the error, or None when the stream has them."""
         pack = chunk.held.pack
         if all(map(_inline, chunk.values)) or self._blobs.near(pack.caller_host):
-            values = tuple(self._near_value(v, pack) for v in chunk.values)
             try:
-                ack = self._start_chunk(chunk, values)
-            except (PayloadTooLargeError, BusBufferFullError):
+                values = tuple([self._near_value(v, pack) for v in chunk.values])
                 chunk = chunk._replace(values=values)
+                ack = self._start_chunk(chunk, values)
+            except (PayloadTooLargeError, BusBufferFullError, OSError):
+                pass  # step by step, below
             else:
                 ack.add_done_callback(partial(_chunk_acked, chunk.held, on_end))
                 return

@@ -78,20 +78,20 @@ class WorkerService(Service[WorkerSettings]):
         self._homes: Homes | None = None
         self._logs: Logs | None = None
         self._engine: Engine | None = None
-        self._guest_dir = settings.blob_dir / f".{self.worker_id}"
+        self._guest_dir: Path | None = None
 
     async def start(self) -> None:
         """Prepare the folders, start the template, sign on."""
         await wait_for_assets(self.bus, self.settings.shards)
         await self.tasks.start(self._keep_runner)
-        await anyio.to_thread.run_sync(homes.sweep, self._homes_root)
         files = FileTier(self.settings.blob_dir, self.settings.host)
-        blobs = Blobs(files, BlobStore(self.bus, "TMP"), self.settings.host, self._guest_dir)
+        guest_dir = await anyio.to_thread.run_sync(self._claim_folders)
+        blobs = Blobs(files, BlobStore(self.bus, "TMP"), self.settings.host, guest_dir)
         code = CodeCache(self.settings.cache_dir / "code", BlobStore(self.bus, "CODE").get_to_file)
-        self._homes = Homes(self._homes_root, self.worker_id)
         self._logs = Logs(self.bus)
         self._beats = Beats(Bucket(self.bus, WORKERS.name.removeprefix("KV_")), self.worker_id, self.record)
-        place = Place(self.worker_id, self._guest_dir, self.settings)
+        place = Place(self.worker_id, guest_dir, self.settings)
+        assert self._homes is not None
         containers = Containers(self.tasks, self._runner, code, self._homes, self._logs, place)
         self._engine = Engine(
             self.bus, self.tasks, containers, blobs, self._beats, self.worker_id, self._pool
@@ -135,7 +135,8 @@ class WorkerService(Service[WorkerSettings]):
             self._logs.close()
         if self._homes is not None:
             await anyio.to_thread.run_sync(self._homes.close)
-        await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._guest_dir, ignore_errors=True))
+        if self._guest_dir is not None:
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(str(self._guest_dir), ignore_errors=True))
         if self._beats is not None:
             await self._beats.end()
         try:
@@ -206,9 +207,14 @@ class WorkerService(Service[WorkerSettings]):
 
     # -- background ------------------------------------------------------------------------------------
 
-    @property
-    def _homes_root(self) -> Path:
-        return self.settings.run_dir / "homes"
+    def _claim_folders(self) -> Path:
+        """Make our folders, and remove those of workers that were killed; returns the one for guests' values."""
+        roots = (self.settings.run_dir / "homes", self.settings.blob_dir / ".guests")
+        for root in roots:
+            homes.sweep(root)
+        self._homes = Homes(roots[0], self.worker_id)
+        self._guest_dir = homes.claim(roots[1], self.worker_id)
+        return self._guest_dir
 
     async def _keep_runner(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         async with self._runner:

@@ -11,7 +11,10 @@ from afield_worker.held import Held
 from afield_worker.states import ContainerEvent, ContainerPhase, next_container
 
 QUEUE_S: Final = 0.02
-"""Seconds of work that may wait behind one container; a pack that must wait longer goes back to the stream."""
+"""Seconds of work that may wait behind one container; nothing is asked for behind one that has worked for longer."""
+
+PATIENCE_S: Final = 0.1
+"""Seconds after which what waits behind a pack goes back to the stream: it is slower than its function's mean."""
 
 MAX_AHEAD: Final = 32
 """Packs that may wait behind one container, however quick they are."""
@@ -127,11 +130,11 @@ class Slots:
             return 0
         return min(MAX_AHEAD, int(QUEUE_S / self.mean)) if self.mean > 0 else MAX_AHEAD
 
-    def capacity(self, now: float) -> int:
+    def capacity(self, now: float, patience: float = PATIENCE_S) -> int:
         """How many packs may wait here: one for each container that can take it, and those kept ahead.
 
-        A container whose pack runs for long already promises nothing, whatever the mean: what it runs may be
-        waiting for the very pack that would wait behind it.
+        A container whose pack runs for more than `patience` seconds promises nothing, whatever the mean: what it runs
+        may be waiting for the very pack that would wait behind it.
         """
         ahead = self.ahead()
         total = 0
@@ -141,7 +144,7 @@ class Slots:
             running = container.running
             if running is None:
                 total += 1 + (ahead if container.phase == "ready" else 0)
-            elif now - running.since < QUEUE_S:
+            elif now - running.since < patience:
                 total += ahead
         return total
 
@@ -153,7 +156,7 @@ class Slots:
         come, to save requests.
         """
         self.deferred = False
-        room = self.capacity(now) - self.queued
+        room = self.capacity(now, QUEUE_S) - self.queued
         asked: list[tuple[Lane, int]] = []
         for lane in LANES:
             if room <= 0:

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -20,11 +21,23 @@ def python(tmp_path: Path) -> Run:
     env = {**os.environ, "AFIELD_HOME": str(tmp_path / "home"), "COLUMNS": "160"}
 
     def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=55
-        )
-        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        with (tmp_path / "stderr").open("w+") as errors:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            try:
+                said, _ = process.communicate(timeout=50)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+                said = f"{process.communicate(timeout=20)[0]}\n(interrupted after 50 s)"
+            errors.seek(0)
+            assert process.returncode == 0, f"exit code {process.returncode}\n{said}\n{errors.read()}"
+        return said
 
     return run
 

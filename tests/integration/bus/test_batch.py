@@ -50,25 +50,37 @@ async def test_refused_batch_stores_nothing(bus: Bus) -> None:
     assert await stored(bus, stream) == 1
 
 
-async def test_many_batches_at_once_all_succeed(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More batches at once than the server takes (50 a stream): the refused ones are repeated until stored."""
-    monkeypatch.setattr(module, "AT_ONCE", 120)
-    stream = await batch_stream(bus)
-    refused = []
+async def test_batch_waits_while_too_many_are_open(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others have 50 batches open on the stream, ours is refused (10210) and repeated until there is room."""
+    stream, refused = await batch_stream(bus), []
     original = module._Attempt.run
 
     async def run(self: module._Attempt) -> bool:
         done = await original(self)
-        if not done:
-            refused.append(self)
+        refused.extend([] if done else [self])
         return done
 
+    def others(sequence: str, extra: dict[str, str]) -> None:
+        for i in range(50):
+            headers = {"Nats-Batch-Id": f"{stream}.{i}", "Nats-Batch-Sequence": sequence, **extra}
+            bus.send(f"{stream}.other.{i}.{sequence}", b"", headers=headers)
+
     monkeypatch.setattr(module._Attempt, "run", run)
+    others("1", {})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(publish_batch, bus, messages(stream, 10))
+        await until(lambda: refused)
+        others("2", {"Nats-Batch-Commit": "1"})
+    assert await stored(bus, stream) == 110
+
+
+async def test_many_batches_at_once_all_succeed(bus: Bus) -> None:
+    """More batches at once than the server takes are all stored."""
+    stream = await batch_stream(bus)
     async with anyio.create_task_group() as tasks:
         for i in range(120):
-            tasks.start_soon(publish_batch, bus, messages(stream, 200, first=200 * i))
-    assert await stored(bus, stream) == 24_000
-    assert refused
+            tasks.start_soon(publish_batch, bus, messages(stream, 100, first=100 * i))
+    assert await stored(bus, stream) == 12_000
 
 
 async def test_batches_survive_a_kill_of_the_server(own_server: NatsServer, own_bus: Bus) -> None:

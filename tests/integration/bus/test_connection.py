@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import nats.micro
 import pytest
@@ -35,6 +36,10 @@ pytestmark = pytest.mark.anyio
 USERS = 'authorization { users: [ { user: alice, password: secret, permissions: { subscribe: "_INBOX.alice.>" } } ] }'
 
 
+class Seen(list[Msg]):
+    """Messages as they came."""
+
+
 async def overfill(bus: Bus) -> None:
     """Make nats-py close the connection for ever: the server says that a message was too large, and hangs up."""
     bus.write(f"PUB x  {bus.max_payload + 1}\r\n".encode() + bytes(bus.max_payload + 1) + b"\r\n")
@@ -61,7 +66,7 @@ async def test_request_without_a_responder_fails_at_once(bus: Bus) -> None:
 async def test_request_without_an_answer_times_out(bus: Bus) -> None:
     """A responder that says nothing leads to BusTimeoutError, which is a TimeoutError, and leaves nothing behind."""
     subject = fresh("mute")
-    await bus.subscribe(subject, lambda msg: None)
+    await bus.subscribe(subject, lambda _: None)
     with pytest.raises(TimeoutError, match=subject):
         await bus.request(subject, timeout=0.05)
     assert len(bus.inbox) == 0
@@ -69,10 +74,12 @@ async def test_request_without_an_answer_times_out(bus: Bus) -> None:
 
 async def test_wrong_password_is_said_at_once(tmp_path: Path) -> None:
     """Refused credentials end the first connection attempt, and the error names the server."""
-    with NatsServer(tmp_path, extra=USERS) as server:
-        with pytest.raises(BusConnectError, match=rf"{server.url}.*[Aa]uthorization"):
-            async with Bus.open(BusAddress(server.url, "alice", "wrong"), name="t", connect_timeout=50):
-                raise AssertionError("must not connect")
+    with (
+        NatsServer(tmp_path, extra=USERS) as server,
+        pytest.raises(BusConnectError, match=rf"{server.url}.*[Aa]uthorization"),
+    ):
+        async with Bus.open(BusAddress(server.url, "alice", "wrong"), name="t", connect_timeout=50):
+            raise AssertionError("must not connect")
 
 
 async def test_inbox_stays_within_the_users_own(tmp_path: Path) -> None:
@@ -107,7 +114,7 @@ async def test_asynchronous_callback_gets_one_message_at_a_time(bus: Bus) -> Non
         nonlocal running
         running += 1
         assert running == 1
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         running -= 1
         seen.append(msg.data)
 
@@ -137,7 +144,7 @@ async def test_broken_callback_does_not_stop_the_next_message(bus: Bus) -> None:
 
 async def test_unsubscribe_ends_delivery(bus: Bus) -> None:
     """After unsubscribe nothing is delivered any more."""
-    subject, seen = fresh("gone"), []
+    subject, seen = fresh("gone"), Seen()
     subscription = await bus.subscribe(subject, seen.append)
     bus.send(subject, b"1")
     await until(lambda: seen)
@@ -150,7 +157,7 @@ async def test_unsubscribe_ends_delivery(bus: Bus) -> None:
 
 async def test_queue_group_delivers_to_one_member(bus: Bus) -> None:
     """Of the subscriptions in a queue group one gets each message."""
-    subject, seen = fresh("group"), []
+    subject, seen = fresh("group"), Seen()
     for _ in range(3):
         await bus.subscribe(subject, seen.append, queue="q")
     for _ in range(10):
@@ -162,7 +169,7 @@ async def test_queue_group_delivers_to_one_member(bus: Bus) -> None:
 
 async def test_headers_travel(bus: Bus) -> None:
     """Headers come out as they went in, and one that would break out of its line is refused."""
-    subject, seen = fresh("headers"), []
+    subject, seen = fresh("headers"), Seen()
     await bus.subscribe(subject, seen.append)
     bus.send(subject, b"x", headers={"A": "1", "Umlaut": "grün"})
     await until(lambda: seen)
@@ -199,7 +206,7 @@ async def test_size_limit_counts_the_headers(bus: Bus) -> None:
 
 async def test_connection_closed_for_ever_is_rebuilt(bus: Bus) -> None:
     """When nats-py closes for good, the bus makes a new client, restores subscriptions and tells of the reconnect."""
-    subject, seen, reconnects = fresh("rebuilt"), [], []
+    subject, seen, reconnects = fresh("rebuilt"), Seen(), []
     await bus.subscribe(subject, seen.append)
     bus.on_reconnect(lambda: reconnects.append(bus.generation))
     old = bus.nc
@@ -214,7 +221,7 @@ async def test_connection_closed_for_ever_is_rebuilt(bus: Bus) -> None:
 
 async def test_publishes_survive_a_rebuild(bus: Bus) -> None:
     """Publishes and plain messages made while nats-py gives up are sent by the new client."""
-    stream, subject, seen, lost = await make_stream(bus), fresh("held"), [], anyio.Event()
+    stream, subject, seen, lost = await make_stream(bus), fresh("held"), Seen(), anyio.Event()
     await bus.subscribe(subject, seen.append)
     bus.on_disconnect(lost.set)
     await overfill(bus)
@@ -231,7 +238,7 @@ async def test_subscriptions_and_held_back_messages_survive_a_restart(
     own_server: NatsServer, own_bus: Bus
 ) -> None:
     """After a kill and restart of the server, messages sent meanwhile arrive at subscriptions old and new."""
-    seen, reconnects = [], []
+    seen, reconnects = Seen(), []
     await own_bus.subscribe("old", seen.append)
     remove = own_bus.on_reconnect(lambda: reconnects.append(1))
     own_server.kill9()
@@ -251,14 +258,15 @@ async def test_held_back_messages_are_bounded(own_server: NatsServer, own_bus: B
     """While the server is away, messages are held back up to a bound, then refused."""
     own_server.kill9()
     await until(lambda: not own_bus.connected)
+    for _ in range(15):
+        own_bus.send("a", bytes(own_bus.max_payload))
     with pytest.raises(BusBufferFullError, match="wait for the connection"):
-        for _ in range(20):
-            own_bus.send("a", bytes(own_bus.max_payload))
+        own_bus.send("a", bytes(own_bus.max_payload))
 
 
 async def test_request_under_way_fails_with_its_connection(own_server: NatsServer, own_bus: Bus) -> None:
     """A request whose connection breaks fails at once, unless it may be repeated; then it is, and succeeds."""
-    asked = []
+    asked = Seen()
     await own_bus.subscribe("mute", asked.append)
     repeated: list[Msg] = []
 
@@ -291,7 +299,43 @@ async def test_frozen_server_is_noticed(own_server: NatsServer, monkeypatch: pyt
         await bus.flush()
 
 
-STATE = Endpoint("test.state", CallRef, CallState)
+async def test_late_answer_to_a_flush_does_no_harm(own_server: NatsServer, own_bus: Bus) -> None:
+    """A flush that timed out on a slow server is answered later, and the connection lives on (nats-py's dies)."""
+    epoch = own_bus.epoch
+    assert own_server.process is not None
+    own_server.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(BusTimeoutError, match="flush"):
+            await own_bus.flush(timeout=0.1)
+    finally:
+        own_server.process.send_signal(signal.SIGCONT)
+    await own_bus.flush()
+    await own_bus.flush()
+    assert own_bus.epoch == epoch
+
+
+async def test_flush_goes_on_after_a_restart(own_server: NatsServer, own_bus: Bus) -> None:
+    """A flush whose connection breaks is answered on the next one."""
+    async with anyio.create_task_group() as tasks:
+        own_server.kill9()
+        tasks.start_soon(own_bus.flush)
+        await until(lambda: not own_bus.connected)
+        tasks.start_soon(own_bus.flush)
+        await anyio.to_thread.run_sync(own_server.start)
+
+
+async def test_smaller_limit_after_a_restart(own_server: NatsServer, own_bus: Bus) -> None:
+    """A message that the server takes no more when it is back fails, and the connection is not lost over it."""
+    stream = await make_stream(own_bus)
+    own_server.kill9()
+    await until(lambda: not own_bus.connected)
+    future = own_bus.publisher.start(f"{stream}.a", bytes(10_000), msg_id="x")
+    own_server.configure("max_payload: 5000")
+    await anyio.to_thread.run_sync(own_server.start)
+    with pytest.raises(PayloadTooLargeError, match="takes 5,000"):
+        await future
+    await own_bus.flush()
+    assert own_bus.generation == 0
 
 
 async def serve_state(bus: Bus, subject: str, seen: list[CallRef]) -> Endpoint[CallRef, CallState]:
@@ -360,7 +404,7 @@ async def test_a_plain_subscriber_sees_refused_messages_and_republish_does_not(b
         max_msgs_per_subject=1,
         republish={"src": f"{name}.out.>", "dest": f"{name}.res.>"},
     )
-    plain, republished = [], []
+    plain, republished = Seen(), Seen()
     await bus.subscribe(f"{name}.out.>", plain.append)
     await bus.subscribe(f"{name}.res.>", republished.append)
     for i in range(3):

@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from afield._bus import Bus, BusAddress, ConflictError
+from afield._bus import Bus, BusAddress, ConflictError, Msg
 from afield._bus.feed import Feed
 from afield._bus.kv import Bucket, Entry
 from support.nats import NatsServer
@@ -50,7 +50,7 @@ async def test_feed_begins_with_all_there_is(bus: Bus) -> None:
 
 async def test_feed_shows_committed_changes_only(bus: Bus) -> None:
     """A compare-and-set that lost is not told (a plain subscriber of $KV would see it)."""
-    bucket, mirror, plain = Bucket(bus, await make_bucket(bus)), Mirror(), []
+    bucket, mirror, plain = Bucket(bus, await make_bucket(bus)), Mirror(), list[Msg]()
     await bus.subscribe(f"$KV.{bucket.name}.>", plain.append)
     async with Feed(bucket, ">", mirror.put, mirror.delete):
         revision = await bucket.create("a", b"won")

@@ -14,7 +14,7 @@ from afield._bus.lease import Lease
 from afield._wire.streams import LEASE
 from support.nats import NatsServer
 from support.streams import make_asset
-from support.waiting import until
+from support.waiting import until, until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -104,9 +104,7 @@ async def test_holder_survives_a_short_restart(own_server: NatsServer, own_bus: 
                 entry = await Bucket(other, "LEASE").get("short")
                 return entry is not None and entry.revision > before.revision
 
-            with anyio.fail_after(10):
-                while not await renewed():
-                    await anyio.sleep(0.05)
+            await until_true(renewed)
         assert a.events == ["acquired"]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -143,10 +144,10 @@ async def test_publish_waits_for_the_window(bus: Bus) -> None:
         for i in range(20):
             tasks.start_soon(one, i)
         while publisher.in_flight == 0:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         while publisher.in_flight:
             watch()
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
     assert highest == 2
     assert await stored(bus, stream) == 20
     publisher.close()

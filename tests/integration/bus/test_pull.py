@@ -14,7 +14,7 @@ from afield._bus.delivery import Delivery
 from afield._bus.pull import PullLoop
 from support.nats import NatsServer
 from support.streams import api, make_queue, make_stream, stored
-from support.waiting import until
+from support.waiting import until, until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -50,9 +50,11 @@ async def fill(bus: Bus, stream: str, count: int, *, first: int = 0) -> None:
 
 async def until_empty(bus: Bus, stream: str) -> None:
     """Wait until nothing is left; acks have no answer."""
-    with anyio.fail_after(10):
-        while await stored(bus, stream):
-            await anyio.sleep(0.01)
+
+    async def empty() -> bool:
+        return await stored(bus, stream) == 0
+
+    await until_true(empty)
 
 
 async def consumer_info(bus: Bus, stream: str) -> dict[str, int]:

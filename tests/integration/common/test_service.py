@@ -158,6 +158,22 @@ async def test_stop_gives_up_at_the_deadline(bus: Bus) -> None:
     assert service.cleaned
 
 
+async def test_stop_during_the_start(bus: Bus) -> None:
+    """A service that still waits for something when it is told to stop does so, cleaned up."""
+
+    class Stuck(Slow):
+        async def start(self) -> None:
+            self.entered.set()
+            await anyio.sleep_forever()
+
+    service = Stuck(bus)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(service.run)
+        await service.entered.wait()
+        service.request_stop()
+    assert service.cleaned
+
+
 async def test_failing_task_ends_the_service(bus: Bus) -> None:
     """A task that fails brings its service down, loudly, and cleaned up."""
 

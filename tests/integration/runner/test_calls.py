@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import anyio.lowlevel
 import pytest
 
 from afield import serialization
@@ -219,7 +220,7 @@ async def test_only_the_inputs_named_are_cancelled(launch: Launcher) -> None:
     )
     guest = await launch(source)
     token = guest.send(*map(payload, range(4)))
-    await guest.until(lambda: guest.stdout)
+    await guest.until(lambda: guest.stdout == "0\n")
 
     guest.cancel(token, 0, 2)
 
@@ -253,6 +254,32 @@ async def test_many_rings_never_break_the_link(launch: Launcher) -> None:
             guest.container.interrupt()
         results = await guest.finished(token, 64)
         assert [r.status for r in results] == ["ok"] * 64, round_
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x): return sum(range(x))",
+        "def f(x): raise KeyError(x)",
+        "async def f(x): return sum(range(x))",
+        "def f(x):\n    try: return sum(range(x))\n    finally: sum(range(x))",
+    ],
+)
+async def test_a_cancel_at_any_moment_ends_an_input_one_way_or_the_other(
+    launch: Launcher, source: str
+) -> None:
+    """Each input has exactly one end, and the container survives."""
+    guest = await launch(source)
+    await guest.started()
+    for round_ in range(150):
+        token = guest.send(*[payload(20 * round_)] * 4)
+        for _ in range(round_ % 7):
+            await anyio.lowlevel.checkpoint()
+        guest.cancel(token)
+        results = await guest.finished(token, 4)
+        assert {result.status for result in results} <= {"ok", "error", "cancelled"}
+    frames = [f for f in guest.frames if isinstance(f, Results)]
+    assert sum(len(f.results) for f in frames) == 150 * 4
 
 
 # -- start ----------------------------------------------------------------------------------------------
@@ -329,3 +356,38 @@ async def test_the_input_and_the_container_are_known_to_user_code(launch: Launch
     assert (local, input_id, call_id) == (False, "in-k3j9x2abcd-0-17-0", "fc-k3j9x2abcd-0-17")
     assert container.container_id == guest.container.id
     assert container.app_id == "ap-1"
+
+
+APP = """
+import afield
+from functools import wraps
+app = afield.App("shop")
+def twice(function):
+    @wraps(function)
+    def twice_called(*args): return function(*args), function(*args)
+    return twice_called
+"""
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "@app.function()\n@twice\ndef f(x): return x",
+        "@twice\n@app.function()\ndef f(x): return (x, x)",
+        "@app.function()\ndef g(x): return (x, x)\nf = 3",
+    ],
+)
+async def test_a_function_of_an_app_is_found(launch: Launcher, definition: str) -> None:
+    """Whatever decorators stand above or below `@app.function()`, what it was given is run."""
+    qualname = "g" if "def g" in definition else "f"
+    guest = await launch(APP + definition, qualname)
+
+    assert await guest.value(4) == (4, 4)
+
+
+async def test_the_app_is_bound_to_its_record(launch: Launcher) -> None:
+    """So that nested calls know where they are."""
+    source = APP + "@app.function()\ndef f(): return app.app_id, afield.is_local()"
+    guest = await launch(source)
+
+    assert await guest.value() == ("ap-1", False)

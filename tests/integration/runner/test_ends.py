@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from afield._guest import processes
+from afield_worker.runners import memory
 from support.guests import DAEMON, Launcher, alive, payload
 from support.waiting import until
 
@@ -97,6 +98,21 @@ async def test_kill_says_why(launch: Launcher) -> None:
 
     info = await guest.ended()
     assert (info.signal, info.reason) == (signal.SIGKILL, "was killed: it took too long")
+
+
+async def test_a_kill_by_the_kernel_for_memory_is_recognised(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SIGKILL that is nobody's, while the kernel counts one more victim."""
+    guest = await launch("def f(): pass")
+    kills = memory.oom_kills()
+    monkeypatch.setattr(memory, "oom_kills", lambda: kills + 1)
+
+    os.kill(guest.container.pid, signal.SIGKILL)
+
+    info = await guest.ended()
+    assert info.oom
+    assert "memory" in info.reason
 
 
 @pytest.mark.parametrize("how", ["crash", "stop", "kill"])

@@ -41,6 +41,15 @@ async def test_a_flood_of_output_is_taken_in(launch: Launcher) -> None:
     await guest.until(lambda: len(guest.written["stdout"]) == 1600 * 65536)
 
 
+async def test_a_stream_that_was_made_non_blocking_loses_nothing(launch: Launcher) -> None:
+    """As subprocesses do that share it."""
+    guest = await launch("import os\ndef f():\n    os.set_blocking(1, False)\n    print('x' * 3_000_000)")
+
+    await guest.call()
+
+    await guest.until(lambda: len(guest.stdout) == 3_000_001)
+
+
 async def test_pausing_blocks_the_writer_and_loses_nothing(launch: Launcher) -> None:
     """The worker holds no more than the pipe; user code goes on when the worker reads again."""
     guest = await launch(

@@ -68,7 +68,7 @@ async def test_the_end_of_the_runner_ends_everything(tmp_path: Path) -> None:
 async def test_a_template_that_cannot_run_is_an_error_of_the_runner(tmp_path: Path) -> None:
     """The error says what became of it."""
     async with ProcessRunner(ProcessSettings(python="/bin/false")) as runner:
-        with pytest.raises(RunnerError, match="exited with status 1"):
+        with pytest.raises(RunnerError, match="ended with exit code 1"):
             await runner.start(make_start(tmp_path / "h", ""), {}, None, Guest())
 
 

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import anyio
 import pytest
 
 from afield import serialization
+from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord, RetryPolicy
-from afield._wire.messages import BlobRef
+from afield._wire.messages import BlobRef, ResultPack
 from afield_worker.service import WorkerService
-from support.field import HOST, Field
+from support.field import HOST, Field, until_true
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -106,11 +107,12 @@ async def test_the_first_result_stands(field: Field, worker: WorkerService) -> N
     """A worker that comes second acknowledges its input all the same."""
     record = await started(field, worker, SQUARE)
     call = field.new_call()
-    await field.bus.publisher.publish(
-        f"out.0.main.{field.session}.{call}.0-1", b"somebody else's", msg_id="other"
-    )
+    theirs = ResultPack(call_id=call, first=0, results=(), container_id="theirs", worker_id="other")
+    subject = f"out.0.main.{field.session}.{call}.0-1"
+    await field.bus.publisher.publish(subject, encode(theirs), msg_id="other")
     await field.send(record, 1, call_id=call)
     await field.drained(record)
+    assert await field.result(call) == theirs
 
 
 async def test_output_comes_before_its_result(field: Field, worker: WorkerService) -> None:
@@ -135,9 +137,7 @@ async def test_large_values_for_a_caller_on_this_host_are_files(field: Field, wo
     assert (value.tier, value.host) == ("file", HOST)
     assert serialization.loads(field.files.open(value)) == b"x" * 1_000_000 + b"!"
     await field.drained(record)
-    with anyio.fail_after(10):
-        while field.files.path(ref).exists():
-            await anyio.sleep(0.01)
+    await until(lambda: not field.files.path(ref).exists())
 
 
 async def test_large_values_for_a_caller_elsewhere_go_through_the_stream(
@@ -153,9 +153,7 @@ async def test_large_values_for_a_caller_elsewhere_go_through_the_stream(
     assert isinstance(value, BlobRef)
     assert value.tier == "stream"
     assert serialization.loads(await field.tmp.get(value.name)) == b"x" * 1_000_000 + b"!"
-    with anyio.fail_after(10):
-        while await field.tmp.exists(name):
-            await anyio.sleep(0.01)
+    await until_true(lambda: field.missing(name))
 
 
 async def test_arguments_that_are_gone_are_an_error(field: Field, worker: WorkerService) -> None:

@@ -24,7 +24,7 @@ def test_a_percentile_of_nothing_is_an_error() -> None:
     ("value", "better", "verdict"),
     [
         (0.5, "lower", "aim"),
-        (1.5, "lower", "ok"),
+        (1.5, "lower", "least"),
         (3, "lower", "MISSED"),
         (3, "higher", "aim"),
         (0.1, "higher", "MISSED"),

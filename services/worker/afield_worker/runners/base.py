@@ -96,7 +96,7 @@ class Runner(Protocol):
 def describe_end(exit_code: int | None, signum: int | None) -> str:
     """Return a clause for people that says how a process ended."""
     if signum is None:
-        return f"exited with status {exit_code}"
+        return f"ended with exit code {exit_code}"
     try:
         name = signal.Signals(signum).name
     except ValueError:  # a real-time signal

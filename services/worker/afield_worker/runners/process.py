@@ -111,9 +111,8 @@ class ProcessRunner(anyio.AsyncContextManagerMixin):
         raise problem
 
     async def _try_start(self, spec: Start, fork: Fork, handlers: ContainerHandlers) -> ProcessContainer:
-        await self._template_ready.wait()
-        template = self._template
-        assert template is not None
+        while (template := self._template) is None:  # one may have come, and gone before this task's turn
+            await self._template_ready.wait()
         container = ProcessContainer(spec, template, handlers)
         self._containers[container.id] = container
         try:
@@ -135,16 +134,18 @@ class ProcessRunner(anyio.AsyncContextManagerMixin):
     # -- the template -------------------------------------------------------------------------------------
 
     async def _keep_template(self) -> None:
-        pause = 0.0
-        while not self._stop.is_set():
-            began = time.monotonic()
-            await self._live_once()
-            # Dying young, again and again, must not keep the host busy.
-            young = time.monotonic() - began < _SHORT_LIFE_S
-            pause = min(_LONGEST_PAUSE_S, max(0.1, 2 * pause)) if young else 0.0
-            with anyio.move_on_after(pause):
-                await self._stop.wait()
-        self._over.set()
+        # Shielded: when somebody cancels the whole runner, `_end` still waits for the template's death to be seen here.
+        with anyio.CancelScope(shield=True):
+            pause = 0.0
+            while not self._stop.is_set():
+                began = time.monotonic()
+                await self._live_once()
+                # Dying young, again and again, must not keep the host busy.
+                young = time.monotonic() - began < _SHORT_LIFE_S
+                pause = min(_LONGEST_PAUSE_S, max(0.1, 2 * pause)) if young else 0.0
+                with anyio.move_on_after(pause):
+                    await self._stop.wait()
+            self._over.set()
 
     async def _live_once(self) -> None:
         """Run one template until it ends, and clear up behind it."""

@@ -1,0 +1,86 @@
+"""The loop behind blocking calls."""
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from afield._portal import get_portal
+from afield.exception import InvalidError
+
+
+async def value() -> int:
+    return 1
+
+
+def test_there_is_one_portal() -> None:
+    """All blocking calls of a process share a loop."""
+    assert get_portal() is get_portal()
+
+
+def test_interrupt_cancels_what_runs() -> None:
+    """Ctrl-C in a blocking call ends the work on the loop before it is raised."""
+    cancelled = threading.Event()
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    def interrupt() -> None:
+        begun.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        get_portal().run(work)
+    thread.join()
+
+    assert cancelled.is_set()
+
+
+def test_blocking_call_on_the_portal_itself_is_refused() -> None:
+    """It would wait for itself for ever."""
+
+    async def inside() -> None:
+        get_portal().run(value)
+
+    with pytest.raises(InvalidError, match=r"\.aio"):
+        get_portal().run(inside)
+
+
+@pytest.mark.anyio
+async def test_cancelling_a_bridged_call_cancels_it_there() -> None:
+    """The caller's cancellation crosses to the portal's loop."""
+    cancelled = threading.Event()
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(get_portal().bridge(work))
+        await asyncio.to_thread(begun.wait, 10)
+        task.cancel()
+
+    assert await asyncio.to_thread(cancelled.wait, 10)
+
+
+def test_forked_child_gets_a_portal_of_its_own() -> None:
+    """Threads do not survive a fork, so neither does a portal."""
+    get_portal().run(value)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if get_portal().run(value) == 1 else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -1,0 +1,63 @@
+"""Streams, buckets and consumers as declared."""
+
+import itertools
+
+import pytest
+
+from afield._wire import streams, subjects
+
+
+def test_names_are_unique() -> None:
+    """No two assets share a name."""
+    names = [spec.name for spec in streams.assets(4)]
+    assert len(set(names)) == len(names)
+
+
+def test_subjects_do_not_overlap() -> None:
+    """No two streams take the same subject (the server would refuse the second)."""
+    taken = [s.removesuffix(">") for spec in streams.assets(4) for s in spec.subjects]
+    for one, two in itertools.permutations(taken, 2):
+        assert not one.startswith(two)
+
+
+@pytest.mark.parametrize("shards", [0, 65])
+def test_number_of_shards_is_bounded(shards: int) -> None:
+    """There are 1 to 64 shards."""
+    with pytest.raises(ValueError, match="1 to 64"):
+        streams.assets(shards)
+
+
+def test_queues_and_results_keep_the_first() -> None:
+    """Inputs and results are unique by subject, the first one stays, and the window tells repeats from rivals."""
+    for spec in (streams.input_stream(0), streams.RESULTS):
+        assert spec.config["max_msgs_per_subject"] == 1
+        assert spec.config["discard"] == "new"
+        assert spec.config["discard_new_per_subject"] is True
+        assert spec.config["duplicate_window"] == 120 * 10**9
+
+
+def test_queue_keeps_inputs_when_it_is_full() -> None:
+    """An input stream has no limit that would delete old inputs in silence."""
+    config = streams.input_stream(0).config
+    assert "max_bytes" not in config
+    assert config["max_consumers"] > 1000
+
+
+def test_leases_leave_no_markers() -> None:
+    """The lease bucket has times to live and no limit markers, which would block the next holder."""
+    assert streams.LEASE.config["allow_msg_ttl"] is True
+    assert "subject_delete_marker_ttl" not in streams.LEASE.config
+
+
+def test_heartbeats_keep_one_value() -> None:
+    """The bucket with markers keeps one value a key; with more, the server would raise every time to live."""
+    assert streams.WORKERS.config["max_msgs_per_subject"] == 1
+    assert streams.WORKERS.config["subject_delete_marker_ttl"] > 0
+
+
+def test_consumer_matches_the_subjects_of_its_lane() -> None:
+    """A function's consumer is named and filtered by the functions that everybody uses."""
+    config = streams.consumer_config("main", "fu-1", 3, "hi")
+    assert config["durable_name"] == subjects.input_consumer("main", "fu-1", "hi")
+    assert config["filter_subject"] == subjects.inputs_of_function(3, "main", "fu-1", "hi")
+    assert (config["max_deliver"], config["max_ack_pending"]) == (-1, -1)
