@@ -31,15 +31,18 @@ def hello() -> Iterator[Figure]:
 def _run_hello() -> tuple[float, float]:
     began = time.perf_counter()
     first = 0.0
-    with subprocess.Popen(
-        [*AFIELD, "run", "examples/hello.py"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    said = []
+    command = [*AFIELD, "run", "examples/hello.py"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            said.append(line)
             if "the square of 42 is 1764" in line:
                 first = time.perf_counter() - began
     if process.returncode or not first:
-        raise RuntimeError(f"`afield run examples/hello.py` failed with exit code {process.returncode}")
+        raise RuntimeError(
+            f"{' '.join(command)} failed with exit code {process.returncode}:\n{''.join(said)}"
+        )
     return first, time.perf_counter() - began
 
 

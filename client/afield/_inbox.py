@@ -15,6 +15,7 @@ import anyio
 from afield._bus.connection import Bus
 from afield._bus.direct import get_last
 from afield._bus.errors import BusError
+from afield._waits import teller_of_container
 from afield._wire import subjects
 from afield._wire.api import CALL_GET, CallRef
 from afield._wire.codec import WireError, decode
@@ -59,9 +60,10 @@ class Sink(Protocol):
 class Inbox:
     """The calls of one client that wait for results."""
 
-    def __init__(self, bus: Bus, ws: str) -> None:
+    def __init__(self, bus: Bus, ws: str, session: str = "") -> None:
         self._bus = bus
         self._ws = ws
+        self._teller = teller_of_container(bus, session, self.__len__)
         self._sinks: dict[str, Sink] = {}
         self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
@@ -69,7 +71,7 @@ class Inbox:
         self._reread = False
 
     def __len__(self) -> int:
-        return len(self._sinks)
+        return len(self._sinks) + len(self._watchers)
 
     def add(self, sink: Sink) -> None:
         """Wait for the results of `sink.call_id`."""
@@ -77,23 +79,29 @@ class Inbox:
             self._arm()
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._sinks[sink.call_id] = sink
+        if self._teller is not None:
+            self._teller.began()
 
     def watch(self, sink: Sink) -> None:
         """As `add`, for a call that several may wait for, each for its own part."""
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._watchers.setdefault(sink.call_id, []).append(sink)
         self._arm()
+        if self._teller is not None:
+            self._teller.began()
 
     def remove(self, sink: Sink) -> None:
         """Wait no more; harmless when it did not."""
         if self._sinks.get(sink.call_id) is sink:
             del self._sinks[sink.call_id]
-            return
-        watchers = self._watchers.get(sink.call_id, [])
-        if sink in watchers:
-            watchers.remove(sink)
-            if not watchers:
-                del self._watchers[sink.call_id]
+        else:
+            watchers = self._watchers.get(sink.call_id, [])
+            if sink in watchers:
+                watchers.remove(sink)
+                if not watchers:
+                    del self._watchers[sink.call_id]
+        if self._teller is not None and not self._sinks and not self._watchers:
+            self._teller.over()
 
     def fail_all(self, error: Exception) -> None:
         """No results will come, for anybody."""
@@ -153,6 +161,8 @@ class Inbox:
         """Look for nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._teller is not None:
+            self._teller.close()
 
     async def _look(self, sink: Sink, now: float, everything: bool) -> None:
         age = now - sink.since

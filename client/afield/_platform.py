@@ -52,7 +52,7 @@ class Client:
         self.session = new_session()
         self.bus = bus
         self.payloads = Payloads(address, bus)
-        self.inbox = Inbox(bus, ws)
+        self.inbox = Inbox(bus, ws, self.session)
         self.paces: dict[str, Pace] = {}
         """What earlier maps learnt of each function."""
         self._number = 0

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from anyio import create_task_group, current_time
+from anyio import CancelScope, create_task_group, current_time
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -53,25 +53,27 @@ class Portal:
         An interrupt (KeyboardInterrupt) cancels it, and is raised again when its clean-up is done.
         """
         self.refuse_own_thread()
-        future = self._portal.start_task_soon(function, *args)
+        work = _Work(function, args)
         try:
-            return future.result()
+            self.loop.call_soon_threadsafe(work.begin, self._tasks)
+            return work.future.result()
         except BaseException:
-            if not future.done():
-                self._cancel(future)
+            if not work.future.done():
+                self.loop.call_soon_threadsafe(work.give_up)
+                work.ended.wait(_GRACE_S)
             raise
-
-    def _cancel(self, future: "Future[Any]") -> None:
-        ended = threading.Event()
-        future.add_done_callback(lambda _: ended.set())
-        future.cancel()
-        ended.wait(_GRACE_S)
 
     async def bridge(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an asynchronous function on the portal's loop and await it from this one."""
         if asyncio.get_running_loop() is self.loop:
             return await function(*args)
-        return await asyncio.wrap_future(self._portal.start_task_soon(function, *args))
+        work = _Work(function, args)
+        self.loop.call_soon_threadsafe(work.begin, self._tasks)
+        try:
+            return await asyncio.wrap_future(work.future)
+        except asyncio.CancelledError:
+            self.loop.call_soon_threadsafe(work.give_up)
+            raise
 
     def enter(self, manager: Any) -> AbstractContextManager[Any]:
         """Return the blocking form of an asynchronous context manager; it lives in one task of the portal."""
@@ -100,7 +102,56 @@ class Portal:
             self._portal.call(function)
         self._portal.call(self._stop.set)
         self._host.result()
+        # What is left is a run that was entered and never left: cancelled, it cleans up after itself.
+        self._portal.call(self._portal.stop, True)
         self._manager.__exit__(None, None, None)
+
+
+class _Work(Generic[T]):
+    """One function on its way through the portal. All but `future` and `ended` belongs to the portal's loop.
+
+    An interrupt can come at any point of the blocking thread, also while the work is being handed over: `give_up` comes
+    after `begin` on the loop, if there was one, and knows.
+    """
+
+    def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
+        self.future: Future[T] = Future()
+        self.ended = threading.Event()
+        self._function = function
+        self._args = args
+        self._begun = False
+        self._given_up = False
+        self._scope: CancelScope | None = None
+
+    def begin(self, tasks: TaskGroup) -> None:
+        self._begun = True
+        tasks.start_soon(self._run)
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._scope is not None:
+            self._scope.cancel()
+        elif not self._begun:
+            self.ended.set()
+
+    async def _run(self) -> None:
+        try:
+            with CancelScope() as self._scope:
+                if self._given_up:
+                    self._scope.cancel()
+                self._finish(await self._function(*self._args))
+        except asyncio.CancelledError:  # the portal closes
+            self.future.cancel()
+            raise
+        except BaseException as error:  # the blocking thread's business, whatever it is
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_exception(error)
+        finally:
+            self.ended.set()
+
+    def _finish(self, result: T) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
 
 
 _lock = threading.Lock()

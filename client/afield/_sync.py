@@ -57,10 +57,10 @@ def warn_if_in_loop(call: str, instead: str) -> None:
 
 def _depth() -> int:
     """Return the `stacklevel`, for our caller, of the nearest frame outside of this package."""
-    frame, depth = sys._getframe(1), 0
+    frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, depth = frame.f_back, depth + 1
-    return max(1, depth)
+    return depth
 
 
 class Face(Generic[P, R]):

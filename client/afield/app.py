@@ -278,10 +278,9 @@ class App:
         if running is None:
             raise InvalidError(f"{self!r} does not run, so it cannot be stopped")
         here = await running.uplink.client()
-        running.stopped = True
-        await here.request(
-            APP_STOP, AppRef(ws=running.ws, app_id=running.app_id, reason="its client asked for it")
-        )
+        reason = "its client asked for it"
+        await here.request(APP_STOP, AppRef(ws=running.ws, app_id=running.app_id, reason=reason))
+        running.lost(reason)
 
     @faces
     async def get_tags(self, *, client: object | None = None) -> dict[str, str]:

@@ -37,11 +37,17 @@ class Platform:
     """A hold on a platform. Release it when done; a private platform stops with its last hold."""
 
     def __init__(
-        self, address: PlatformAddress, *, pid: int = 0, release: Callable[[], None] | None = None
+        self,
+        address: PlatformAddress,
+        *,
+        pid: int = 0,
+        folder: PlatformFolder | None = None,
+        release: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
         self.pid = pid
         """The supervisor's process id, or 0 for a platform that is not of this host."""
+        self._folder = folder
         self._release = release
 
     def release(self) -> None:
@@ -56,6 +62,11 @@ class Platform:
             time.sleep(timeout)
             return False
         return _marks.wait_exit(self.pid, timeout)
+
+    def sweep(self) -> None:
+        """Clear away what a platform of this host left over that has died, whoever else holds on to it."""
+        if self._folder is not None:
+            _launch.sweep(self._folder)
 
     def __enter__(self) -> Self:
         """Return the hold itself."""
@@ -82,9 +93,11 @@ def acquire(*, on_progress: Progress | None = None) -> Platform:
         return Platform(PlatformAddress(*configured, private=False))
     record = find_running(on_progress=on_progress)
     if record is not None:
-        return Platform(_address(record), pid=record["pid"])
+        return Platform(_address(record), pid=record["pid"], folder=_launch.shared_folder())
     launched = _own.hold(on_progress)
-    return Platform(_address(launched.record), pid=launched.process.pid, release=_own.let_go)
+    return Platform(
+        _address(launched.record), pid=launched.process.pid, folder=launched.folder, release=_own.let_go
+    )
 
 
 def find_running(

@@ -12,7 +12,8 @@ result), at most `BACKLOG` are between source and caller, and no more is asked f
 Pack size aims at `TARGET_S` of work. It starts at 1, at most doubles from one finished pack to the next, follows
 slower inputs at once and quicker ones slowly: a long pack of slow inputs would hold up the map, a short one of
 quick inputs costs a little. While packs could still grow, only `PROBE` of them go out until a result comes, or for
-`HOLD_S` seconds: the results of a warm function come within that time, and say how large the packs can be.
+`HOLD_S` seconds: the first results of a quick function come within that time, a cold start included, and say how large
+the packs can be. A slow function loses nothing: the first `PROBE` inputs keep more containers busy than come up by then.
 """
 
 from collections import deque
@@ -33,7 +34,7 @@ TARGET_S: Final = 0.010
 PACK_BYTES: Final = 512 * 1024
 """Payload bytes in one message, of inputs or (expected) of results; the server takes 1 MiB with the headers."""
 PROBE: Final = 32
-HOLD_S: Final = 0.010
+HOLD_S: Final = 0.250
 FILL_S: Final = 0.002
 """Seconds that a started pack waits for the source to fill it, while other packs are in flight."""
 

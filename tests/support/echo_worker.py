@@ -93,7 +93,7 @@ class EchoWorker:
         self.forgotten.append(ref.call_id)
         return api.Done()
 
-    async def on_get(self, ref: api.CallRef) -> api.CallState:
+    async def on_get(self, _ref: api.CallRef) -> api.CallState:
         return self.state
 
 

@@ -218,9 +218,9 @@ class Field:
         records = [r for batch in self.output for r in batch.records]
         return b"".join(r.data for r in records if r.stream == stream).decode()
 
-    def said(self, kind: str) -> list[Event]:
-        """The events of a kind so far."""
-        return [event for event in self.events if event.kind == kind]
+    def said(self, record: FunctionRecord, kind: str) -> list[Event]:
+        """The events of a kind so far that concern a function."""
+        return [e for e in self.events if e.kind == kind and e.function_id == record.function_id]
 
     def _tell(self) -> None:
         self._news.set()
@@ -249,7 +249,7 @@ async def until_true(ask: Callable[[], Awaitable[bool]], *, timeout: float = 20.
     """Ask a peer until it says yes; raises TimeoutError."""
     with anyio.fail_after(timeout):
         while not await ask():  # noqa: ASYNC110 - a peer is asked, it sends no event
-            await anyio.sleep(0.01)  # noqa: ASYNC110 - a peer is asked, it sends no event
+            await anyio.sleep(0.01)
 
 
 @asynccontextmanager

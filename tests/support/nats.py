@@ -1,7 +1,9 @@
 """A real nats-server for tests: started on a free loopback port, killed and restarted on the same store."""
 
+import os
 import queue
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -106,6 +108,17 @@ class NatsServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def freeze(self) -> None:
+        """Stop it without ending it, as a host without time would; returns when it has stopped."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Kill it and start it again on the same store and port."""

@@ -74,6 +74,8 @@ class World:
         """Container to the token that it was last told to run, until it answered."""
         self.settling: list[Settle] = []
         self.fetching: list[Held] = []
+        self.chunks: list[Held] = []
+        """For each chunk that was published and is not stored yet, its pack."""
         self.open: dict[object, str] = {}
         """Deliveries that were neither acknowledged nor sent back, with their subject."""
         self.ended: dict[object, str] = {}
@@ -187,7 +189,9 @@ class World:
                 self.asked[function_id, lane] = self.asked.get((function_id, lane), 0) + count
             case Unpull(function_id):
                 self.asked = {key: n for key, n in self.asked.items() if key[0] != function_id}
-            case Interrupt() | Kill() | Report() | Send() | StoreChunk():
+            case StoreChunk(held):
+                self.chunks.append(held)
+            case Interrupt() | Kill() | Report() | Send():
                 pass
 
     def check(self) -> None:

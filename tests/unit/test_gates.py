@@ -1,6 +1,7 @@
 """House rules that no linter knows: who may import whom, what no file may name, how long a file may be."""
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from afield._guest import preload
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("gateway", "platform", "registry", "scheduler", "worker")
@@ -122,6 +125,22 @@ def test_the_import_reader_sees_every_form(tmp_path: Path, source: str, expected
     file.write_text(source)
 
     assert expected in imports_of(file, "a.b.c")
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Every package that the sources import, and that the template loads by name, is a requirement in pyproject.toml."""
+    project = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    roots = {name.partition(".")[0] for module, path in modules() for name in imports_of(path, module)}
+    roots |= {name.partition(".")[0] for name in preload.MODULES}
+    foreign = roots - {"", "_typeshed"} - set(sys.stdlib_module_names) - set(PACKAGES)
+    providers = importlib.metadata.packages_distributions()
+
+    undeclared = {
+        name for name in foreign if not declared & {canonicalize_name(d) for d in providers.get(name, ())}
+    }
+
+    assert undeclared == set()
 
 
 def test_the_guest_is_light() -> None:

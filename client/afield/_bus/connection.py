@@ -71,8 +71,8 @@ class Bus:
         """Fresh numbers for inboxes and message ids, unique within this bus."""
         self._id_prefix = random_body()
         self._requests = Requests(self)
-        self._hooks: list[Callable[[], object]] = []
-        self._loss_hooks: list[Callable[[], object]] = []
+        self._hooks: list[Callable[[], None]] = []
+        self._loss_hooks: list[Callable[[], None]] = []
         self._nc: InlineClient | None = None
         self._gone = asyncio.Event()
         self._closing = False
@@ -132,11 +132,11 @@ class Bus:
         """Return a message id that nobody else uses."""
         return f"{self._id_prefix}.{next(self.numbers)}"
 
-    def on_reconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
+    def on_reconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each reconnect and each rebuild, inline. Returns a function that removes it."""
         return _hook(self._hooks, callback)
 
-    def on_disconnect(self, callback: Callable[[], object]) -> Callable[[], None]:
+    def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when the connection is lost, before any other is made. Returns a function that removes it."""
         return _hook(self._loss_hooks, callback)
 
@@ -193,7 +193,12 @@ class Bus:
         if not self.connected:
             return False
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        remove = self.on_disconnect(lambda: pong.done() or pong.set_result(False))
+
+        def lost() -> None:
+            if not pong.done():
+                pong.set_result(False)
+
+        remove = self.on_disconnect(lost)
         try:
             await self.nc.ping(pong)
             return await pong
@@ -378,19 +383,16 @@ class Bus:
         self._closing = True
         if self._nc is not None and not self._nc.is_closed:
             with anyio.move_on_after(3):
-                if self.connected:
-                    try:
-                        await self._nc.flush(timeout=1)
-                    except NatsError:
-                        log.warning(
-                            "NATS connection %s closed before the server had seen everything", self.name
-                        )
+                with anyio.move_on_after(1) as flushing:
+                    await self._ping()
+                if flushing.cancelled_caught:
+                    log.warning("NATS connection %s closed before the server had seen everything", self.name)
                 await self._nc.close()
         self.publisher.close()
         self._requests.close()
 
 
-def _hook(hooks: list[Callable[[], object]], callback: Callable[[], object]) -> Callable[[], None]:
+def _hook(hooks: list[Callable[[], None]], callback: Callable[[], None]) -> Callable[[], None]:
     hooks.append(callback)
 
     def remove() -> None:
@@ -400,7 +402,7 @@ def _hook(hooks: list[Callable[[], object]], callback: Callable[[], object]) -> 
     return remove
 
 
-def _run_all(callbacks: tuple[Callable[[], object], ...]) -> None:
+def _run_all(callbacks: tuple[Callable[[], None], ...]) -> None:
     for callback in callbacks:
         try:
             callback()

@@ -35,7 +35,6 @@ MODULES: Final = (
     "nats",
     "pickle",
     "random",
-    "tblib.pickling_support",
     "traceback",
 )
 

@@ -218,7 +218,10 @@ class StopContainer:
     function_id: str = ""
     app_id: str = ""
     only_if_idle: bool = False
+    """Leave those that run something alone."""
     reason: str = ""
+    when_idle: bool = False
+    """Let those that run something finish it first, however long its timeout allows; nothing new is given to them."""
 
 
 def worker_start(worker_id: str) -> Endpoint[StartContainer, StartReply]:

@@ -143,6 +143,8 @@ class ContainerRecord:
     """Packs that it runs or holds."""
     idle_since: float = 0.0
     """Unix time since which it has had nothing to do; 0 while busy or starting."""
+    waits: bool = False
+    """Whether what it runs waits for calls that it made itself: it needs no core then."""
 
 
 @message("wk")
@@ -163,3 +165,5 @@ class WorkerRecord:
     containers: tuple[ContainerRecord, ...] = ()
     pack_seconds: dict[str, float] = field(default_factory=dict)
     """Function id to the recent mean of seconds per pack."""
+    max_containers: int = 0
+    """Containers that it takes at most, whatever they reserve; 0: it does not say."""

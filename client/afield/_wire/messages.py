@@ -172,6 +172,21 @@ class LogRecord:
     """The input that ran when it was written, where that is certain."""
 
 
+@message("waits")
+class Waits:
+    """From the client inside a container to its worker: what the container runs waits for calls that it made.
+
+    Told when such a wait has lasted for a moment, repeated while it lasts, and taken back when it is over. At most
+    once; the worker forgets it at the end of the pack.
+    """
+
+    container_id: str
+    session: str
+    """The client: a container may have several."""
+    calls: int
+    """Calls that it waits for; 0 when it waits no more."""
+
+
 EventKind = Literal[
     "app.started",
     "app.stopped",

@@ -14,6 +14,7 @@ Tokens hold no dots, and the most general token comes first, so that one wildcar
 `wake.<s>`                                                core only: a function has inputs
 `ctl.call.<ws>.<call>`                                    core only: cancel, generator credit
 `ctl.w.<worker>.<verb>`                                   request/reply: the API of one worker
+`ctl.w.<worker>.waits`                                    core only: a container waits for calls of its own
 `registry.<noun>.<verb>`, `scheduler.<noun>.<verb>`       request/reply: NATS micro services
 ========================================================  ===========================================
 """
@@ -200,6 +201,11 @@ ALL_CALL_CONTROL: Final = "ctl.call.>"
 def worker_api(worker_id: str, verb: str) -> str:
     """Request subject of one endpoint of one worker."""
     return f"ctl.w.{worker_id}.{verb}"
+
+
+def container_waits(worker_id: str) -> str:
+    """Where the containers of a worker tell that they wait for calls of their own. Core only, no reply."""
+    return worker_api(worker_id, "waits")
 
 
 # -- schedules ------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from afield.embedded import Platform
 from afield.exception import Error, InvalidError
 
 _LOOK_S = 60.0
-_LAST_WORDS_S = 5.0
+_DIED = "the platform died while the run used it"
+_LAST_WORDS_S = 3.0
 """Seconds that the run has to end after its platform died."""
 
 
@@ -37,8 +38,10 @@ class Prestart:
         self._getter.join()
         if isinstance(self._error, InvalidError):
             raise WrongUseError(str(self._error)) from self._error
-        if self._error is not None:
+        if isinstance(self._error, (Error, OSError)):
             raise FailureError(str(self._error)) from self._error
+        if self._error is not None:
+            raise self._error
         assert self._hold is not None
         if not self._watcher.is_alive():
             self._watcher.start()
@@ -55,7 +58,7 @@ class Prestart:
     def _get(self) -> None:
         try:
             self._hold = embedded.acquire()
-        except (Error, OSError) as error:
+        except Exception as error:  # it is raised again on the main thread
             self._error = error
 
     def _watch(self) -> None:
@@ -64,9 +67,10 @@ class Prestart:
             if not self._hold.wait_lost(_LOOK_S) or self._over.is_set():
                 continue
             self.lost = True
+            self._hold.sweep()
             interrupts.end()  # ends the main thread's work, whatever it waits for
             if not self._over.wait(_LAST_WORDS_S):
-                os.write(2, b"Error: the platform died, and the run could not be ended in order\n")
+                os.write(2, f"Error: {_DIED}\n".encode())
                 os._exit(1)
             return
 
@@ -81,7 +85,7 @@ def prestarted() -> Iterator[Prestart]:
     except KeyboardInterrupt as interrupt:
         interrupts.force_next()
         if platform.lost:
-            raise FailureError("the platform died while the run used it") from interrupt
+            raise FailureError(_DIED) from interrupt
         raise
     finally:
         platform.close()

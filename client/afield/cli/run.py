@@ -35,8 +35,19 @@ class Options:
     timestamps: bool
 
 
+class _Run(click.Command):
+    """`-::NAME`, a name in a script on standard input, looks like an option, and is none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = next((i for i, arg in enumerate(args) if arg.startswith(f"{refs.STDIN}::")), None)
+        return super().parse_args(ctx, args if at is None else [*args[:at], "--", *args[at:]])
+
+
 @click.command(
-    "run", short_help="Run a function of a file.", context_settings={"allow_interspersed_args": False}
+    "run",
+    cls=_Run,
+    short_help="Run a function of a file.",
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option("-n", "--name", help="Name of the app while it runs.")
 @click.option(

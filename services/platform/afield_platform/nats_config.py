@@ -218,7 +218,7 @@ def _client() -> Grant:
 
 
 def _guest() -> Grant:
-    return Grant(publish=_CALL, subscribe=(_inbox("guest"), "res.>"))
+    return Grant(publish=(*_CALL, subjects.container_waits("*")), subscribe=(_inbox("guest"), "res.>"))
 
 
 def _gateway() -> Grant:

@@ -29,6 +29,10 @@ from afield_platform.files import read_json
 from afield_platform.roles import Service as Role
 
 
+class FirstStartError(Exception):
+    """A service could not be started for the first time: something is wrong that a restart does not mend."""
+
+
 class Host:
     """Keeps one service running until told to stop."""
 
@@ -37,23 +41,31 @@ class Host:
         self._settings = settings
         self._service: Service[Any] | None = None
         self._stopping = anyio.Event()
+        self._was_ready = False
         self._backoff = Backoff()
         self._log = log.get_logger(__name__)
 
     async def run(self) -> None:
-        """Run the service, again after each failure, until `stop`."""
+        """Run the service, again after each failure, until `stop`.
+
+        Raises FirstStartError when it fails before it was ever ready: then the whole process had better end and say so.
+        """
         while not self._stopping.is_set():
             began = time.monotonic()
+            problem: Exception | None = None
             try:
                 await self._run_once()
             except Exception as error:  # whatever it is, the other services must go on
-                how: Mapping[str, Any] = {"exc_info": error}
-            else:
-                how = {}
+                problem = error
             if self._stopping.is_set():
                 return
+            if not self._was_ready:
+                self._log.error("service could not be started", role=self._make.role, exc_info=problem)
+                raise FirstStartError(f"the {self._make.role} could not be started: {_root(problem)!r}")
             pause = self._backoff.delay(time.monotonic() - began)
-            self._log.error("service ended; starting it again", role=self._make.role, pause_s=pause, **how)
+            self._log.error(
+                "service ended; starting it again", role=self._make.role, pause_s=pause, exc_info=problem
+            )
             with anyio.move_on_after(pause):
                 await self._stopping.wait()
 
@@ -70,10 +82,18 @@ class Host:
                 async with anyio.create_task_group() as tasks:
                     await tasks.start(service.run)
                     notify_ready(service.role, service.address)
+                    self._was_ready = True
                     if self._stopping.is_set():  # asked while it was starting
                         service.request_stop("asked to")
             finally:
                 self._service = None
+
+
+def _root(error: BaseException | None) -> BaseException | None:
+    """Return what is inside of exception groups: the first leaf."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def serve(hosts: Sequence[Host]) -> None:
@@ -130,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if READY_FD in os.environ:
         os.set_inheritable(int(os.environ[READY_FD]), False)  # containers have no business with it
     hosts = []
+    gc.disable()  # imports make no garbage, and looking for it takes a tenth of their time
     try:
         for role in args.roles:
             make, settings = load(role)
@@ -141,8 +162,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.configure(common.log_level, common.log_format)
     # What has been imported stays: the collector need not look at it again and again.
     gc.freeze()
-    anyio.run(serve, hosts, backend_options={"use_uvloop": uvloop_is_here()})
-    return 0
+    gc.enable()
+    failed: list[BaseException] = []
+    try:
+        anyio.run(serve, hosts, backend_options={"use_uvloop": uvloop_is_here()})
+    except* FirstStartError as group:
+        failed.append(group)
+    for each in failed:
+        print(_root(each), file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ class Load(NamedTuple):
     """The recent mean of seconds per pack; None while nothing has run yet."""
     single_use: bool = False
     """A container takes one input only."""
+    waiting: int = 0
+    """Of the containers, those that wait for calls of their own. Each has one pack of the backlog, and takes no other."""
+    warming: bool = False
+    """Its first containers were asked for a moment ago, and none is up yet."""
 
 
 class Idle(NamedTuple):
@@ -33,33 +37,36 @@ class Idle(NamedTuple):
 def desired(scaling: Scaling, load: Load) -> int:
     """Return the number of containers that the function should have.
 
-    With unknown run time every waiting pack may need a container of its own; quick packs share few. Never above
+    Containers that wait for calls of their own come on top of what the rest of the backlog needs. With unknown run time every waiting pack may need a container of its own; quick packs share few. Never above
     `max_containers`, never below `min_containers`; `buffer_containers` come on top while there is work.
     """
     wanted = _for_backlog(load)
     if wanted:
         wanted += scaling.buffer_containers
-    wanted = max(wanted, scaling.min_containers)
+    wanted = max(wanted + load.waiting, scaling.min_containers)
     return wanted if scaling.max_containers is None else min(wanted, scaling.max_containers)
 
 
 def _for_backlog(load: Load) -> int:
-    if load.backlog <= 0:
+    packs = load.backlog - load.waiting
+    if packs <= 0:
         return 0
     if load.single_use or load.pack_seconds is None:
-        return load.backlog
-    return max(1, min(load.backlog, ceil(load.backlog * load.pack_seconds / PATIENCE_S)))
+        return packs
+    return max(1, min(packs, ceil(packs * load.pack_seconds / PATIENCE_S)))
 
 
 def to_start(scaling: Scaling, load: Load) -> int:
     """Return how many containers to start now.
 
-    While the run time is unknown their number at most doubles from one look to the next: the first results of a quick
-    function arrive within a look or two, and spare the host a crowd of containers with nothing to do.
+    While the run time is unknown their number at most doubles from one look to the next, and does not grow before the
+    first one is up (unless that takes long): the first results of a quick function arrive within a look or two, and
+    spare the host a crowd of containers with nothing to do.
     """
     missing = desired(scaling, load) - load.containers
     if load.pack_seconds is None and not load.single_use:
-        missing = min(missing, max(1, load.containers, scaling.min_containers - load.containers))
+        step = 0 if load.warming and load.containers else max(1, load.containers)
+        missing = min(missing, max(step, scaling.min_containers - load.containers))
     return max(0, missing)
 
 

@@ -66,6 +66,8 @@ class Director:
         self._strangers: dict[str, float] = {}
         self._ready: dict[str, None] = {}
         self._suspects: set[str] = set()
+        self._short: set[str] = set()
+        """Functions that need more containers than there is room for."""
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -74,6 +76,7 @@ class Director:
         self.leading = leading
         self._agenda.clear()
         self._woken.clear()
+        self._short.clear()
         self._snapshot.forget_plans()
         self.complaints.clear()
         self.refresh()
@@ -94,12 +97,14 @@ class Director:
             self._remember_stranger(wake.function_id, now)
             return
         self._woken[wake.function_id] = now
-        cold = not self._snapshot.count(wake.function_id)
-        if cold and wake.function_id in self._dormant:
+        count, waiting = self._snapshot.count(wake.function_id), self._snapshot.waiting(wake.function_id)
+        if not count and wake.function_id in self._dormant:
             self._tasks.start_soon(self._awaken_and_look, function)
             return
+        cold = count == waiting  # those that wait for calls of their own, maybe for this one, are no help
         if cold:
-            self._snapshot.backlog[wake.function_id] = max(1, self._snapshot.backlog.get(wake.function_id, 0))
+            known = self._snapshot.backlog.get(wake.function_id, 0)
+            self._snapshot.backlog[wake.function_id] = max(waiting + 1, known)
             self._decide(function)
         gap = COLD_GAP_S if cold else WARM_GAP_S
         self._look_by(wake.function_id, max(now, self._looked.get(wake.function_id, -gap) + gap))
@@ -127,14 +132,16 @@ class Director:
         for table in (self._woken, self._looked, self._strangers):
             table.pop(function_id, None)
         self._dormant.discard(function_id)
+        self._short.discard(function_id)
         self._stop_all(function_id, "its app was stopped")
 
     def on_worker(self, record: WorkerRecord) -> None:
         """A worker reported."""
-        lost = self._snapshot.put_worker(record)
+        changed = self._snapshot.put_worker(record)
         now = time.monotonic()
-        for function_id in lost | self.complaints.functions():
+        for function_id in changed:
             self._look_by(function_id, now)
+        self._use_room(now)
         for container in record.containers:
             if container.function_id not in self._agenda:
                 self._look_by(container.function_id, now + self._settings.look_s)
@@ -160,6 +167,16 @@ class Director:
             self._snapshot.ended(event.container_id, event.function_id)
             if event.function_id in self._snapshot.functions:
                 self._look_by(event.function_id, now)
+            self._use_room(now)
+
+    def _use_room(self, now: float) -> None:
+        """There may be more room than before: whoever needs it most gets it at once, the others after a look."""
+        for function_id in list(self._short):
+            function = self._snapshot.functions.get(function_id)
+            if function is not None and not self._snapshot.count(function_id):
+                self._decide(function)
+            else:
+                self._look_by(function_id, now)
 
     def _remember_stranger(self, function_id: str, now: float) -> None:
         """A wake-up can overtake the news of its function."""
@@ -273,10 +290,25 @@ class Director:
         if not self.leading:
             return
         decision = decide(self._snapshot, function, self._backoff, now=time.monotonic(), wall=time.time())
-        for worker_id in decision.start_on:
-            self._start(function, worker_id)
         for placed in decision.stop:
             self._stop(placed, "idle", only_if_idle=True)
+        for placed in (*decision.evict, *decision.retire):
+            retire = placed in decision.retire
+            log.info(
+                "a container makes room",
+                container_id=placed.record.container_id,
+                function_id=placed.record.function_id,
+                room_for=function.function_id,
+                busy=retire,
+            )
+            reason = f"it made room for {function.spec.name}"
+            self._stop(placed, reason, only_if_idle=not retire, when_idle=retire)
+        for worker_id in decision.start_on:
+            self._start(function, worker_id)
+        if decision.short:
+            self._short.add(function.function_id)
+        else:
+            self._short.discard(function.function_id)
         if decision.again_at is not None:
             self._look_by(function.function_id, decision.again_at)
         self._complain(function, decision.waiting)
@@ -297,7 +329,7 @@ class Director:
                 self._decide(current)
                 self._look_by(current.function_id, time.monotonic() + self._settings.look_s)
 
-    def _stop(self, placed: Placed, reason: str, *, only_if_idle: bool) -> None:
+    def _stop(self, placed: Placed, reason: str, *, only_if_idle: bool, when_idle: bool = False) -> None:
         container = placed.record
         self._snapshot.mark_stopping(container.container_id, time.monotonic())
         request = StopContainer(
@@ -306,6 +338,7 @@ class Director:
             app_id=container.app_id,
             only_if_idle=only_if_idle,
             reason=reason,
+            when_idle=when_idle,
         )
         self._tasks.start_soon(self._fleet.stop, placed.worker_id, request)
 

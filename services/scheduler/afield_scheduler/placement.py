@@ -10,6 +10,11 @@ from afield_scheduler.devices import take, without
 LEAST_MEMORY_MIB: Final = 8
 """Memory that a container is counted with at least, so that no host takes endlessly many that ask for nothing."""
 
+OVERCOMMIT: Final = 4
+"""How many times over the cores of a host may be promised, so that no function is left without any container."""
+
+UNBOUNDED: Final = 2**31
+
 _EPSILON: Final = 1e-9
 
 
@@ -20,6 +25,16 @@ class Need(NamedTuple):
     memory_mib: int
     gpu: tuple[str, ...] = ()
     runner: str = "auto"
+    first: bool = False
+    """Its function has nobody who could run an input: cores may be promised OVERCOMMIT times over for it."""
+
+
+class Taken(NamedTuple):
+    """What one container has of its host."""
+
+    resources: Resources
+    cores: bool = True
+    """Whether its cores are taken: one that waits for calls of its own, or is about to leave idle, needs none."""
 
 
 def need_of(spec: FunctionSpec) -> Need:
@@ -43,6 +58,8 @@ class Host:
     cpus_free: float
     memory_free: int
     gpus_free: tuple[str, ...] = ()
+    containers_free: int = UNBOUNDED
+    """How many more containers it takes, whatever they reserve."""
 
     def with_container(self, need: Need) -> "Host":
         """Return the host with one more container on it."""
@@ -52,19 +69,26 @@ class Host:
             cpus_free=self.cpus_free - need.cpu,
             memory_free=self.memory_free - need.memory_mib,
             gpus_free=without(self.gpus_free, devices),
+            containers_free=self.containers_free - 1,
         )
 
 
-def occupied(host: Host, containers: Iterable[Resources]) -> Host:
+def occupied(host: Host, containers: Iterable[Taken]) -> Host:
     """Return the host with these containers on it. Called for every decision, hence the plain sums."""
-    cpu, memory, devices = 0.0, 0, host.gpus_free
-    for resources in containers:
-        cpu += resources.cpu
+    cpu, memory, devices, number = 0.0, 0, host.gpus_free, 0
+    for resources, cores in containers:
+        number += 1
+        if cores:
+            cpu += resources.cpu
         memory += max(resources.memory_mib, LEAST_MEMORY_MIB)
         if resources.gpu:
             devices = without(devices, take(devices, resources.gpu) or ())
     return replace(
-        host, cpus_free=host.cpus_free - cpu, memory_free=host.memory_free - memory, gpus_free=devices
+        host,
+        cpus_free=host.cpus_free - cpu,
+        memory_free=host.memory_free - memory,
+        gpus_free=devices,
+        containers_free=host.containers_free - number,
     )
 
 
@@ -111,10 +135,13 @@ def _not_now(need: Need, host: Host) -> Misfit | None:
         return Misfit("is being drained", False)
     if host.refused:
         return Misfit(f"refused: {host.refused}", False)
-    if need.cpu > host.cpus_free + _EPSILON:
+    extra = (OVERCOMMIT - 1) * host.cpus if need.first else 0.0
+    if need.cpu > host.cpus_free + extra + _EPSILON:
         return Misfit(f"has {max(0.0, host.cpus_free):g} of {host.cpus:g} cores free", False)
     if need.memory_mib > host.memory_free:
         return Misfit(f"has {max(0, host.memory_free)} of {host.memory_mib} MiB free", False)
+    if host.containers_free <= 0:
+        return Misfit("has as many containers as it takes", False)
     if take(host.gpus_free, need.gpu) is None:
         return Misfit("has all fitting GPUs in use", False)
     return None

@@ -1,13 +1,19 @@
 """The decision about one function: how many containers, where, and why not. A pure function of the snapshot."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from afield._wire.functions import FunctionRecord
-from afield_scheduler import autoscale
+from afield_scheduler import autoscale, eviction
 from afield_scheduler.autoscale import Idle, Load
 from afield_scheduler.backoff import Backoff
-from afield_scheduler.placement import explain, need_of, place
+from afield_scheduler.placement import Plan, explain, need_of, place
 from afield_scheduler.snapshot import Placed, Snapshot
+
+GROW_S: Final = 0.05
+"""Seconds until the next look at a function that is still growing."""
+
+WARM_S: Final = 0.5
+"""Seconds that the first container of a function has to come up before more are started beside it."""
 
 
 class Decision(NamedTuple):
@@ -16,15 +22,17 @@ class Decision(NamedTuple):
     start_on: tuple[str, ...] = ()
     """Worker ids, one for each container to start."""
     stop: tuple[Placed, ...] = ()
-    """Idle containers to stop."""
+    """Idle containers to stop: the function's own, for which there is nothing to do."""
     waiting: str = ""
     """Why containers that are needed cannot be started now."""
     again_at: float | None = None
     """When to look again earlier than usual (monotonic)."""
-
-
-GROW_S = 0.05
-"""Seconds until the next look at a function that is still growing."""
+    evict: tuple[Placed, ...] = ()
+    """Idle containers of other functions to stop, for the room that they take."""
+    retire: tuple[Placed, ...] = ()
+    """Busy containers of other functions to stop once they have finished what they run, for the same reason."""
+    short: bool = False
+    """More containers are needed than there is room for: look again when some is free."""
 
 
 def decide(
@@ -39,33 +47,67 @@ def decide(
 
     `now` is monotonic, for what we timed ourselves; `wall` is Unix time, for what workers report.
     """
-    load = load_of(snapshot, function)
+    load = load_of(snapshot, function, now, wall)
     count = autoscale.to_start(function.spec.scaling, load)
+    missing = autoscale.desired(function.spec.scaling, load) - load.containers - count
     if not count:
-        return Decision(stop=_to_stop(snapshot, function, load, wall))
+        again_at = now + GROW_S if missing > 0 else None
+        return Decision(stop=_to_stop(snapshot, function, load, wall), again_at=again_at)
     ready_at = backoff.ready_at(function.function_id, now)
     if ready_at > now:
         reason = "its containers fail; the next one is tried in a moment"
         return Decision(waiting=reason, again_at=ready_at)
     plan = place(need_of(function.spec), snapshot.hosts(function.function_id), count)
-    full = len(plan.workers) < count
-    missing = autoscale.desired(function.spec.scaling, load) - load.containers - len(plan.workers)
-    # A function that has some containers makes progress: that it could use more is no news.
-    alone = full and not load.containers and not plan.workers
-    return Decision(
-        start_on=plan.workers,
-        waiting=explain(plan) if alone else "",
-        again_at=now + GROW_S if missing > 0 and not full else None,
-    )
+    if len(plan.workers) < count:
+        return _with_room_made(snapshot, function, plan, count, wall, alone=load.containers == load.waiting)
+    return Decision(start_on=plan.workers, again_at=now + GROW_S if missing > 0 else None)
 
 
-def load_of(snapshot: Snapshot, function: FunctionRecord) -> Load:
+def _with_room_made(
+    snapshot: Snapshot, function: FunctionRecord, plan: Plan, count: int, wall: float, *, alone: bool
+) -> Decision:
+    """Return what to do when there is no room for all containers that are to be started.
+
+    `alone`: nobody is there who could run an input of the function. Then it gets one container whatever others have:
+    quiet ones go, then cores are promised more than once, then anybody idle goes, then somebody busy retires.
+    """
+    function_id, asked = function.function_id, function.spec.resources
+    need = need_of(function.spec)
+    settled = snapshot.rooms(function_id, settled=True)
+    quiet = eviction.idle(snapshot, function, wall)
+    evicted, fitting = eviction.make_room(need, asked, settled, quiet, count)
+    if evicted:
+        plan = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), count)
+    if plan.workers or fitting or not alone:
+        # What fits only when they are gone comes then. A function that makes progress needs no more than that.
+        return Decision(start_on=plan.workers, evict=evicted, short=len(plan.workers) < count)
+    need = need._replace(first=True)
+    plan = place(need, snapshot.hosts(function_id), 1)
+    if plan.workers:
+        return Decision(start_on=plan.workers, short=count > 1)
+    anybody = eviction.idle(snapshot, function, wall, least=0.0)
+    evicted, fitting = eviction.make_room(need, asked, settled, anybody, 1)
+    if fitting:
+        leaving = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), 1)
+        return Decision(start_on=leaving.workers, evict=evicted, short=True)
+    retired, _ = eviction.make_room(need, asked, settled, eviction.busy(snapshot, function, wall), 1)
+    return Decision(retire=retired, waiting=explain(plan), short=True)
+
+
+def _ids(containers: tuple[Placed, ...]) -> frozenset[str]:
+    return frozenset(placed.record.container_id for placed in containers)
+
+
+def load_of(snapshot: Snapshot, function: FunctionRecord, now: float, wall: float) -> Load:
     """Return what a function has to do, and who is there to do it."""
+    warming = snapshot.warming(function.function_id, now, wall)
     return Load(
         backlog=snapshot.backlog.get(function.function_id, 0),
         containers=snapshot.count(function.function_id),
         pack_seconds=snapshot.pack_seconds(function.function_id),
         single_use=function.spec.single_use,
+        waiting=snapshot.waiting(function.function_id),
+        warming=warming is not None and warming < WARM_S,
     )
 
 

@@ -4,11 +4,12 @@ Pure: everything comes in through methods, with the time passed in (seconds, mon
 alone, so a wake-up needs no request to anybody.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from afield._wire.functions import ContainerRecord, FunctionRecord, Resources, WorkerRecord
-from afield_scheduler.placement import Host, occupied
+from afield_scheduler.placement import UNBOUNDED, Host, Taken, occupied
 
 STOPPING_S = 10.0
 """Seconds after which a container that was told to stop, and did not, counts again."""
@@ -32,6 +33,17 @@ class Placed(NamedTuple):
 
     worker_id: str
     record: ContainerRecord
+
+
+class Room(NamedTuple):
+    """A host and what is taken of it, by container id."""
+
+    empty: Host
+    taken: dict[str, Taken]
+
+    def host(self) -> Host:
+        """Return the host as it stands."""
+        return occupied(self.empty, self.taken.values())
 
 
 class _Refused(NamedTuple):
@@ -66,7 +78,11 @@ class Snapshot:
     # -- workers and containers -------------------------------------------------------------------
 
     def put_worker(self, record: WorkerRecord) -> set[str]:
-        """Take over a worker's report; return the functions that lost a container since the last."""
+        """Take over a worker's report; return the functions to look at again.
+
+        Those are the ones that lost a container since the last report, or of whose containers more, or fewer, wait.
+        """
+        old = self.workers.get(record.worker_id)
         before = self._drop_containers(record.worker_id)
         for container in record.containers:
             placed = Placed(record.worker_id, container)
@@ -76,7 +92,9 @@ class Snapshot:
                 self._stopping.pop(container.container_id, None)
         self.workers[record.worker_id] = record
         self._refused = {key: why for key, why in self._refused.items() if key[1] != record.worker_id}
-        return {f for f, ids in before.items() if not ids <= self._containers.get(f, {}).keys()}
+        lost = {f for f, ids in before.items() if not ids <= self._containers.get(f, {}).keys()}
+        waited, waits = _waiting(old), _waiting(record)
+        return lost | {f for f in waited.keys() | waits.keys() if waited[f] != waits[f]}
 
     def remove_worker(self, worker_id: str) -> set[str]:
         """Forget a worker that died; return the functions that had containers there, or on their way."""
@@ -171,16 +189,52 @@ class Snapshot:
         known = [w.pack_seconds[function_id] for w in self.workers.values() if function_id in w.pack_seconds]
         return sum(known) / len(known) if known else None
 
-    def hosts(self, function_id: str) -> list[Host]:
-        """Return the hosts as they stand for one more container of a function."""
-        coming: defaultdict[str, list[Resources]] = defaultdict(list)
-        for start in self.starting.values():
-            coming[start.worker_id].append(start.resources)
-        return [self._host(worker, function_id, coming[worker.worker_id]) for worker in self.workers.values()]
+    def waiting(self, function_id: str) -> int:
+        """Return how many containers of a function wait for calls of their own: no input will get to run there."""
+        return sum(placed.record.waits for placed in self.containers(function_id))
 
-    def _host(self, worker: WorkerRecord, function_id: str, coming: list[Resources]) -> Host:
+    def warming(self, function_id: str, now: float, wall: float) -> float | None:
+        """Return the seconds since the first container of a function was asked for; None when it has none, or one is up.
+
+        `now` is monotonic, `wall` is Unix time.
+        """
+        placed = self.containers(function_id)
+        if any(each.record.state == "ready" for each in placed):
+            return None
+        ages = [wall - each.record.started_at for each in placed]
+        ages += [now - start.since for start in self.starting.values() if start.function_id == function_id]
+        return max(ages, default=None)
+
+    def hosts(self, function_id: str, *, leaving: Collection[str] = ()) -> list[Host]:
+        """Return the hosts as they stand for one more container of a function.
+
+        Containers that were told to stop, and those in `leaving`, have their memory until they are gone, but no core.
+        """
+        return [room.host() for room in self.rooms(function_id, leaving=leaving)]
+
+    def rooms(self, function_id: str, *, leaving: Collection[str] = (), settled: bool = False) -> list[Room]:
+        """As `hosts`, with what is taken of each. `settled`: as if all that was told to stop were gone."""
+        coming: defaultdict[str, list[Starting]] = defaultdict(list)
+        for start in self.starting.values():
+            coming[start.worker_id].append(start)
+        rooms: list[Room] = []
+        for worker in self.workers.values():
+            taken = {start.container_id: Taken(start.resources) for start in coming[worker.worker_id]}
+            for container in worker.containers:
+                container_id = container.container_id
+                if container_id not in self._containers.get(container.function_id, {}):
+                    continue  # its end was heard of ahead of the report
+                told = container.state == "stopping" or container_id in self._stopping
+                if settled and told:
+                    continue
+                goes = (told or container_id in leaving) and not container.busy
+                taken[container_id] = Taken(container.resources, not (goes or container.waits))
+            rooms.append(Room(self._empty(worker, function_id), taken))
+        return rooms
+
+    def _empty(self, worker: WorkerRecord, function_id: str) -> Host:
         refused = self._refused.get((function_id, worker.worker_id))
-        empty = Host(
+        return Host(
             worker_id=worker.worker_id,
             cpus=worker.cpus,
             memory_mib=worker.memory_mib,
@@ -191,5 +245,9 @@ class Snapshot:
             cpus_free=worker.cpus,
             memory_free=worker.memory_mib,
             gpus_free=worker.gpus,
+            containers_free=worker.max_containers or UNBOUNDED,
         )
-        return occupied(empty, [*(c.resources for c in worker.containers), *coming])
+
+
+def _waiting(worker: WorkerRecord | None) -> Counter[str]:
+    return Counter(c.function_id for c in worker.containers if c.waits) if worker is not None else Counter()

@@ -21,7 +21,7 @@ CHANGE_S: Final = 0.05
 """Seconds in which changes of containers are gathered."""
 
 BUSY_S: Final = 1.0
-"""Seconds in which changes of what containers run are gathered."""
+"""Seconds between two records that are put only for what containers run; the first change after a pause is told soon."""
 
 
 class Beats:
@@ -34,6 +34,7 @@ class Beats:
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._put_at = -BUSY_S
 
     def changed(self) -> None:
         """Containers came, went, or changed their phase."""
@@ -42,7 +43,11 @@ class Beats:
     def busy(self) -> None:
         """A container began or ended a pack. Cheap: called for every pack."""
         if self._timer is None:
-            self._soon(BUSY_S)
+            self._soon(max(CHANGE_S, self._put_at + BUSY_S - self._loop.time()))
+
+    def learnt(self) -> None:
+        """The run time of a function is known for the first time: how many containers it gets depends on that."""
+        self._soon(0.0)
 
     async def beat(self) -> None:
         """Put the record now. Raises BusError."""
@@ -57,6 +62,7 @@ class Beats:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            self._put_at = self._loop.time()
             try:
                 await self.beat()
             except BusError as error:

@@ -24,7 +24,7 @@ from afield._wire.functions import FunctionRecord
 from afield._wire.guest import Ready, StartFailed, Yields
 from afield._wire.guest import Results as ResultsFrame
 from afield._wire.ids import input_id
-from afield._wire.messages import BlobRef, CallControl, ErrorInfo, Event, InputPack, Wake
+from afield._wire.messages import BlobRef, CallControl, ErrorInfo, Event, InputPack, Waits, Wake
 from afield._wire.streams import MAX_LOSSES
 from afield._wire.subjects import Lane
 from afield_common.log import get_logger
@@ -131,13 +131,25 @@ class Engine:
         """Somebody wants something of a call; mostly it runs elsewhere."""
         now = time.monotonic()
         if control.verb == "credit":
-            self.do(self.pool.credit(control.call_id, control.consumed, now))
+            self.do(self.pool.generators.credit(control.call_id, control.consumed, now))
         else:
             self.do(
                 self.pool.cancel(
                     control.call_id, control.indices, now, terminate=control.terminate_containers
                 )
             )
+
+    def retire_container(self, container_id: str) -> None:
+        """Stop a container when it has finished what it runs."""
+        self.do(self.pool.retire_container(container_id, time.monotonic()))
+        self._beats.changed()
+
+    def on_waits(self, waits: Waits) -> None:
+        """What a container runs waits for calls of its own, or waits no more."""
+        said = self.pool.waits(waits.container_id, waits.session, waits.calls, time.monotonic())
+        if said is not None:
+            self.do(said)
+            self._beats.changed()
 
     async def drain(self, grace: float) -> None:
         """Stop pulling, let what runs end within `grace` seconds, and wait until nothing is left."""
@@ -156,19 +168,30 @@ class Engine:
 
     def on_delivery(self, lane: Lane, delivery: Delivery) -> None:
         """A consumer delivered a pack."""
+        subject = delivery.subject
+        fetch = False
         try:
             pack = decode(InputPack, delivery.data)
+            if not pack.args or pack.function_id not in subject:
+                raise WireError(
+                    f"expected inputs for the function that {subject} names, got {len(pack.args)}"
+                )
         except WireError as error:
-            self._unreadable[delivery.subject] = str(error)
-            pack = _stand_in(delivery.subject)
-        fetch = delivery.subject in self._unreadable
+            try:
+                pack = _stand_in(subject)
+            except ValueError:
+                log.error("an input that nobody can answer is removed", subject=subject, error=str(error))
+                delivery.term()
+                return
+            self._unreadable[subject] = str(error)
+            fetch = True
         for arg in pack.args:
             if arg.__class__ is not bytes:
                 fetch = True
         self.do(
             self.pool.delivery(
                 delivery,
-                delivery.subject,
+                subject,
                 lane,
                 pack,
                 num_delivered=delivery.num_delivered,
@@ -220,9 +243,9 @@ class Engine:
                 if result.error is not None:
                     frame = _with_tails(frame, live.log.tail.lines())
                     break
-            self.do(self.pool.results(container.id, frame, now))
+            self._on_results(container.id, frame, now)
         elif isinstance(frame, Yields):
-            self.do(self.pool.yields(container.id, frame, now))
+            self.do(self.pool.generators.yields(container.id, frame, now))
         elif isinstance(frame, Ready):
             self.do(self.pool.container_ready(container.id, now))
         elif isinstance(frame, StartFailed):
@@ -230,6 +253,13 @@ class Engine:
             exception = frame.error.exception if isinstance(frame.error.exception, bytes) else None
             error = replace(frame.error, exception=exception, log_tail=live.log.tail.lines())
             self.do(self.pool.container_failed(container.id, error, now))
+
+    def _on_results(self, container_id: str, frame: ResultsFrame, now: float) -> None:
+        slots = self.pool.containers[container_id].function if container_id in self.pool.containers else None
+        known = slots is None or slots.mean is not None
+        self.do(self.pool.results(container_id, frame, now))
+        if not known and slots is not None and slots.mean is not None:
+            self._beats.learnt()
 
     def on_output(self, container: Container, stream: Stream, data: bytes) -> None:
         """A container wrote something."""
@@ -286,14 +316,14 @@ class Engine:
 
     def _on_chunk(self, held: Held, error: BusError | OSError | None) -> None:
         if error is None:
-            self.do(self.pool.chunk_stored(held))
+            self.do(self.pool.generators.chunk_stored(held))
             return
         refused = isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS
         info = None
         if not refused:
             log.error("values of a generator not stored", call_id=held.pack.call_id, error=str(error))
             info = ErrorInfo(kind="internal", message=f"values of the generator could not be stored: {error}")
-        self.do(self.pool.chunk_refused(held, time.monotonic(), info))
+        self.do(self.pool.generators.chunk_refused(held, time.monotonic(), info))
 
     async def _delete_blobs(self, refs: list[bytes | BlobRef]) -> None:
         try:

@@ -12,6 +12,10 @@ from afield._wire.functions import FunctionSpec, Resources
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MIB: Final = 2**20
 
+PER_CORE: Final = 32
+"""Containers for each core, at most, unless settings say otherwise: processes cost, even when they only wait."""
+LEAST_CONTAINERS: Final = 64
+
 
 class Capacity(NamedTuple):
     """Cores, memory and runners of this host."""
@@ -19,11 +23,13 @@ class Capacity(NamedTuple):
     cpus: float
     memory_mib: int
     runners: tuple[str, ...]
+    max_containers: int
 
     def refusal(self, spec: FunctionSpec, taken: Iterable[Resources]) -> str:
         """Return why no container of this function can be started now, empty if one can.
 
-        `taken` are the reservations of the containers that are here.
+        `taken` are the reservations of the containers that are here. Memory is a hard bound. Cores are none, beyond
+        those that there are: who gets how many of them, and who needs none for a while, the scheduler knows.
         """
         asked = spec.resources
         if spec.runner != "auto" and spec.runner not in self.runners:
@@ -33,19 +39,21 @@ class Capacity(NamedTuple):
         if asked.gpu:
             return f"it needs a GPU ({' or '.join(asked.gpu)}), this worker has none"
         reserved = list(taken)
-        cpus = self.cpus - sum(each.cpu for each in reserved)
-        # Sums of decimal fractions are a little off.
-        if asked.cpu > cpus + 1e-6:
-            return f"it reserves {asked.cpu:g} cores, {max(cpus, 0):g} of {self.cpus:g} are free"
+        if len(reserved) >= self.max_containers:
+            return f"{len(reserved)} containers are here, and no more than {self.max_containers} may be"
+        if asked.cpu > self.cpus:
+            return f"it reserves {asked.cpu:g} cores, there are {self.cpus:g}"
         memory = self.memory_mib - sum(each.memory_mib for each in reserved)
         if asked.memory_mib > memory:
             return f"it reserves {asked.memory_mib} MiB, {max(memory, 0)} of {self.memory_mib} are free"
         return ""
 
 
-def measure(cpus: float, memory_mib: int, runners: tuple[str, ...]) -> Capacity:
+def measure(cpus: float, memory_mib: int, runners: tuple[str, ...], max_containers: int = 0) -> Capacity:
     """Return what this host has; figures other than 0 are taken as they are."""
-    return Capacity(cpus or host_cpus(), memory_mib or host_memory_mib(), runners)
+    cores = cpus or host_cpus()
+    most = max_containers or max(LEAST_CONTAINERS, int(PER_CORE * cores))
+    return Capacity(cores, memory_mib or host_memory_mib(), runners, most)
 
 
 def host_cpus(cgroup: Path = _CGROUP) -> float:

@@ -11,22 +11,22 @@ from typing import Final
 from afield._wire import guest
 from afield._wire.functions import FunctionRecord
 from afield._wire.messages import BlobRef, ErrorInfo, EventKind, InputPack
-from afield._wire.streams import ACK_WAIT, RESULT_TTL
 from afield._wire.subjects import Lane
 from afield_worker import attempts, outcomes
 from afield_worker.alarm import Alarm
 from afield_worker.attempts import Exit
 from afield_worker.discipline import KILL_GRACE_S, Discipline
+from afield_worker.generators import GENERATOR_WINDOW, Generators
 from afield_worker.held import Delivery, Held
-from afield_worker.instructions import Fetch, Instruction, Pull, Report, Send, StoreChunk, Unpull
+from afield_worker.instructions import Fetch, Instruction, Pull, Report, Send, Unpull
 from afield_worker.ledger import Ledger
 from afield_worker.slots import PATIENCE_S, QUEUE_S, Container, Slots
 
-GENERATOR_WINDOW: Final = 128
-"""Values that a generator may be ahead of its caller."""
-
 BROKEN_S: Final = 5.0
 """Seconds for which deliveries that come after a failed start still get its error."""
+
+FEW: Final = 4
+"""Open requests that a pack which is sent back may go through on its way to another worker."""
 
 MAX_FUNCTIONS: Final = 1024
 """Functions whose mean run time is remembered, beyond those that have containers here."""
@@ -42,6 +42,8 @@ class Pool:
         self._alarm = Alarm()
         self._ledger = Ledger(self._alarm)
         self._discipline = Discipline(self._alarm)
+        self.generators = Generators(self.containers, self._ledger, self._discipline, self._go_on)
+        """Events of generators."""
 
     @property
     def held(self) -> dict[str, Held]:
@@ -127,6 +129,16 @@ class Pool:
             self._break(slots, attempts.startup_error(slots.record.spec, container_id, end), now, out)
         return self._go_on(slots, now, out)
 
+    def retire_container(self, container_id: str, now: float) -> list[Instruction]:
+        """Let a container finish the pack that it runs, for as long as that may take, and end; give it no other."""
+        container = self.containers.get(container_id)
+        if container is None or container.phase == "stopping":
+            return []
+        if container.running is None:
+            return self.stop_container(container_id, now)
+        container.retiring = True
+        return self._go_on(container.function, now, [])
+
     def stop_container(
         self, container_id: str, now: float, *, grace: float = 30.0, abort: bool = False
     ) -> list[Instruction]:
@@ -145,6 +157,20 @@ class Pool:
         elif now + grace + KILL_GRACE_S < container.deadline:
             self._discipline.patience(container, now + grace + KILL_GRACE_S)
         return self._go_on(container.function, now, out)
+
+    def waits(self, container_id: str, session: str, calls: int, now: float) -> list[Instruction] | None:
+        """A client inside a container waits for `calls` calls that it made, or (0) waits no more.
+
+        None when that changes nothing: the container is gone, runs nothing, or has said so before.
+        """
+        container = self.containers.get(container_id)
+        if container is None or container.running is None or (session in container.waits) == bool(calls):
+            return None
+        if calls:
+            container.waits.add(session)
+        else:
+            container.waits.discard(session)
+        return self._go_on(container.function, now, [])
 
     # -- deliveries -------------------------------------------------------------------------------------
 
@@ -221,66 +247,17 @@ class Pool:
         if held.remaining:
             return []
         out: list[Instruction] = []
-        slots.measure(now - held.since)
+        slots.measure(held.run_seconds(now))
         self._ledger.settle(held, container_id, out)
         container.running = None
-        outdated = container.version != slots.record.version
+        container.waits.clear()
+        outdated = container.version != slots.record.version or container.retiring
         if (spec.single_use or outdated) and container.phase == "ready":
             self._discipline.stop(container, now, 30.0, out)
         self._rest(container, now)
         return self._go_on(slots, now, out)
 
-    def yields(self, container_id: str, frame: guest.Yields, now: float) -> list[Instruction]:
-        """A generator yielded values."""
-        container = self.containers.get(container_id)
-        held = container.running if container is not None else None
-        if container is None or held is None or held.token != frame.token:
-            return []
-        held.yielded = frame.first + len(frame.values)
-        self._watch_generator(container, held, now)
-        number = held.chunks
-        held.chunks += 1
-        held.chunks_unstored += 1
-        return [StoreChunk(held, number, frame.first, frame.values, container_id)]
-
     # -- stored or not --------------------------------------------------------------------------------------
-
-    def chunk_stored(self, held: Held) -> list[Instruction]:
-        """The stream has a chunk."""
-        held.chunks_unstored -= 1
-        if held.chunks_unstored > 0 or held.settling is None:
-            return []
-        settle, held.settling = held.settling, None
-        return [settle]
-
-    def chunk_refused(self, held: Held, now: float, error: ErrorInfo | None = None) -> list[Instruction]:
-        """A chunk could not be stored (`error`), or another run of this generator has stored one in its place.
-
-        The other run may still be alive when this is the first delivery that the server remembers; then ours steps
-        back. Otherwise it was lost, and so is the call: a generator is not run twice.
-        """
-        slots = self.functions.get(held.pack.function_id)
-        ended = held.phase == "storing" and held.settling is not None
-        if slots is None or not (ended or held.phase == "running"):
-            return []
-        if error is None and held.num_delivered > 1:
-            error = attempts.lost_generator_error(slots.record.spec, held.container_id)
-        out: list[Instruction] = []
-        if ended:
-            # It waited for this chunk only.
-            held.settling = None
-            self._ledger.give_back(held, out, delay=float(ACK_WAIT), lost=True)
-            return out
-        held.chunks_unstored = 0
-        if error is None:
-            self._ledger.give_back(held, out, delay=float(ACK_WAIT))
-        else:
-            self._ledger.fail(held, error, out)
-        container = self.containers[held.container_id]
-        container.running = None
-        if container.phase == "ready":
-            self._discipline.stop(container, now, 0.0, out)
-        return self._go_on(slots, now, out)
 
     def stored(self, held: Held) -> list[Instruction]:
         """The stream has the result (ours or somebody else's) and what moves on."""
@@ -308,19 +285,6 @@ class Pool:
             elif held.phase in ("waiting", "fetching"):
                 self._cancel_waiting(held, which, now, out)
         return out
-
-    def credit(self, call_id: str, consumed: int, now: float) -> list[Instruction]:
-        """The caller of a generator has taken `consumed` values in all."""
-        for held in self.held.values():
-            if held.pack.call_id == call_id and held.phase == "running":
-                total = consumed + GENERATOR_WINDOW
-                if total <= held.credit:
-                    return []
-                held.credit = total
-                container = self.containers[held.container_id]
-                self._watch_generator(container, held, now)
-                return [Send(container.id, guest.Credit(token=held.token, total=total))]
-        return []
 
     def drain(self, now: float, *, grace: float) -> list[Instruction]:
         """Stop pulling, send back what waits, and let every container end after what it runs."""
@@ -380,7 +344,9 @@ class Pool:
             self._start(slots.idle.pop(), held, now, out)
         if slots.queued:
             for held in slots.excess(now):
-                self._ledger.give_back(held, out)
+                # Our own open requests may bring it right back: with many of them, it had better wait a little.
+                delay = QUEUE_S if slots.outstanding[held.lane] > FEW else 0.0
+                self._ledger.give_back(held, out, delay=delay)
         self._pull(slots, now, out)
         if slots.deferred:
             self._alarm.at(now + QUEUE_S)
@@ -429,14 +395,6 @@ class Pool:
             container.deadline = inf
             container.verdict = ""
             container.function.idle.append(container)
-
-    def _watch_generator(self, container: Container, held: Held, now: float) -> None:
-        """Restart a generator's clock; one that waits for its caller is not late until its values lapse."""
-        if container.phase == "ready" and not container.verdict:
-            timeout = container.function.record.spec.timeout
-            waits = held.yielded >= held.credit
-            limit = max(timeout, RESULT_TTL["generator"]) if waits else timeout
-            self._discipline.patience(container, now + limit)
 
     def _cancel_waiting(self, held: Held, which: frozenset[int], now: float, out: list[Instruction]) -> None:
         slots = self.functions[held.pack.function_id]

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 
 from afield._bus.connection import Bus
 from afield._bus.delivery import Delivery
-from afield._bus.errors import BusError
+from afield._bus.errors import BusError, ConsumerGoneError
 from afield._bus.pull import PullLoop
 from afield._wire import subjects
 from afield._wire.functions import FunctionRecord
@@ -44,7 +44,9 @@ class LanePull:
             try:
                 await self._loop.run()
             except BusError as error:
-                log.warning("pulling again soon", consumer=self._consumer, error=str(error))
+                # Consumers go with their app, a little before its containers.
+                say = log.info if isinstance(error, ConsumerGoneError) else log.warning
+                say("pulling again soon", consumer=self._consumer, error=str(error))
                 await anyio.sleep(RETRY_S)  # no event tells when a consumer is made
                 owed, self._loop = self._loop.outstanding, self._fresh()
                 if owed:

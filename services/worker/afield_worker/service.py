@@ -30,7 +30,7 @@ from afield._wire.api import (
 from afield._wire.codec import WireError, decode
 from afield._wire.functions import ContainerRecord, WorkerRecord
 from afield._wire.ids import new_id
-from afield._wire.messages import CallControl
+from afield._wire.messages import CallControl, Waits
 from afield._wire.streams import DAY, RESULT_TTL, WORKERS
 from afield_common.micro import Handler
 from afield_common.service import Service
@@ -73,7 +73,9 @@ class WorkerService(Service[WorkerSettings]):
         self._runner_over = anyio.Event()
         self._started_at = time.time()
         self._pool = Pool()
-        self._capacity = inventory.measure(settings.cpus, settings.memory_mib, (self._runner.name,))
+        self._capacity = inventory.measure(
+            settings.cpus, settings.memory_mib, (self._runner.name,), settings.max_containers
+        )
         self._beats: Beats | None = None
         self._homes: Homes | None = None
         self._logs: Logs | None = None
@@ -97,6 +99,7 @@ class WorkerService(Service[WorkerSettings]):
             self.bus, self.tasks, containers, blobs, self._beats, self.worker_id, self._pool
         )
         await self.bus.subscribe(subjects.ALL_CALL_CONTROL, self._on_control)
+        await self.bus.subscribe(subjects.container_waits(self.worker_id), self._on_waits)
         endpoints: dict[Endpoint[Any, Any], Handler] = {
             worker_start(self.worker_id): self._start_container,
             worker_stop(self.worker_id): self._stop_containers,
@@ -144,6 +147,11 @@ class WorkerService(Service[WorkerSettings]):
         except BusTimeoutError as error:
             self.log.warning("left without a last word", error=str(error))
 
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """The containers that are here now."""
+        return tuple(self._pool.containers.values())
+
     def record(self) -> WorkerRecord:
         """Return what the scheduler is told."""
         ahead = time.time() - time.monotonic()
@@ -163,6 +171,7 @@ class WorkerService(Service[WorkerSettings]):
                 for function_id, slots in self._pool.functions.items()
                 if slots.mean is not None and slots.containers
             },
+            max_containers=self._capacity.max_containers,
         )
 
     # -- requests --------------------------------------------------------------------------------------
@@ -182,7 +191,9 @@ class WorkerService(Service[WorkerSettings]):
     async def _stop_containers(self, request: StopContainer) -> Done:
         assert self._engine is not None
         for container in self._asked_for(request):
-            if not request.only_if_idle:
+            if request.when_idle:
+                self._engine.retire_container(container.id)
+            elif not request.only_if_idle:
                 self._engine.stop_container(container.id, grace=ABORT_GRACE_S, abort=True)
             elif container.running is None and container.phase == "ready":
                 self._engine.stop_container(container.id, grace=GRACE_S, abort=False)
@@ -204,6 +215,15 @@ class WorkerService(Service[WorkerSettings]):
             self.log.warning("cannot read a control message", subject=msg.subject, error=str(error))
         else:
             self._engine.on_control(control)
+
+    def _on_waits(self, msg: Msg) -> None:
+        assert self._engine is not None
+        try:
+            waits = decode(Waits, msg.data)
+        except WireError as error:
+            self.log.warning("cannot read what a container waits for", error=str(error))
+        else:
+            self._engine.on_waits(waits)
 
     # -- background ------------------------------------------------------------------------------------
 
@@ -237,10 +257,11 @@ def _record(container: Container, ahead: float) -> ContainerRecord:
         container_id=container.id,
         function_id=record.function_id,
         app_id=record.app_id,
-        state=container.phase,
+        state="stopping" if container.retiring else container.phase,
         pid=container.pid,
         started_at=container.since + ahead,
         resources=record.spec.resources,
         busy=int(container.running is not None),
         idle_since=container.idle_since + ahead if container.idle_since != inf else 0.0,
+        waits=bool(container.waits),
     )

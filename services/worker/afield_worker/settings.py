@@ -19,6 +19,8 @@ class WorkerSettings(Settings):
     """Cores to give away; 0: those that this process may use."""
     memory_mib: int = Field(default=0, ge=0)
     """MiB to give away; 0: the memory of the host, or of our cgroup if that has less."""
+    max_containers: int = Field(default=0, ge=0)
+    """Containers at the same time, whatever they reserve; 0: 32 for each core, 64 at least."""
     labels: dict[str, str] = Field(default_factory=dict)
     """For placement, as JSON: `{"region": "eu"}`."""
 

@@ -36,10 +36,12 @@ class Container:
         "killed",
         "phase",
         "pid",
+        "retiring",
         "running",
         "since",
         "verdict",
         "version",
+        "waits",
     )
 
     def __init__(self, container_id: str, function: "Slots", now: float) -> None:
@@ -57,6 +59,10 @@ class Container:
         """When its patience is over, for what it does now; infinity while idle."""
         self.verdict: Verdict = ""
         self.killed = False
+        self.retiring = False
+        """Whether it ends after what it runs."""
+        self.waits: set[str] = set()
+        """The clients inside it that wait for calls of their own, while it runs a pack."""
 
     def advance(self, event: ContainerEvent) -> None:
         """Change the phase. Raises TransitionError, and changes nothing, when the event does not fit."""
@@ -117,7 +123,7 @@ class Slots:
     @property
     def alive(self) -> bool:
         """Tell whether some container here will take packs."""
-        return any(c.phase != "stopping" for c in self.containers.values())
+        return any(c.phase != "stopping" and not c.retiring for c in self.containers.values())
 
     def measure(self, seconds: float) -> None:
         """Take in how long a pack ran."""
@@ -133,18 +139,20 @@ class Slots:
     def capacity(self, now: float, patience: float = PATIENCE_S) -> int:
         """How many packs may wait here: one for each container that can take it, and those kept ahead.
 
-        A container whose pack runs for more than `patience` seconds promises nothing, whatever the mean: what it runs
-        may be waiting for the very pack that would wait behind it.
+        A container whose pack runs for more than `patience` seconds promises nothing, whatever the mean, and neither
+        does one that waits for calls of its own: it may wait for the very pack that would wait behind it.
         """
         ahead = self.ahead()
         total = 0
         for container in self.containers.values():
             if container.phase == "stopping" and container.verdict != "startup":
                 continue  # while those who wait for one that started too slowly get its error when it is gone
+            if container.retiring:
+                continue
             running = container.running
             if running is None:
                 total += 1 + (ahead if container.phase == "ready" else 0)
-            elif now - running.since < patience:
+            elif now - running.since < patience and not container.waits:
                 total += ahead
         return total
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -290,25 +289,23 @@ async def test_frozen_server_is_noticed(own_server: NatsServer, monkeypatch: pyt
     """A server that is stopped, not dead, counts as gone after two unanswered pings, and is found again."""
     monkeypatch.setattr(module, "PING_INTERVAL", 1)
     async with Bus.open(BusAddress(own_server.url), name="t") as bus:
-        assert own_server.process is not None
-        own_server.process.send_signal(signal.SIGSTOP)
+        own_server.freeze()
         try:
             await until(lambda: not bus.connected)
         finally:
-            own_server.process.send_signal(signal.SIGCONT)
+            own_server.thaw()
         await bus.flush()
 
 
 async def test_late_answer_to_a_flush_does_no_harm(own_server: NatsServer, own_bus: Bus) -> None:
     """A flush that timed out on a slow server is answered later, and the connection lives on (nats-py's dies)."""
     epoch = own_bus.epoch
-    assert own_server.process is not None
-    own_server.process.send_signal(signal.SIGSTOP)
+    own_server.freeze()
     try:
         with pytest.raises(BusTimeoutError, match="flush"):
             await own_bus.flush(timeout=0.1)
     finally:
-        own_server.process.send_signal(signal.SIGCONT)
+        own_server.thaw()
     await own_bus.flush()
     await own_bus.flush()
     assert own_bus.epoch == epoch

@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from afield._bus import Bus, BusAddress, Msg, PublishRefusedError
+from afield._bus import Bus, BusAddress, Msg, PubAck, PublishRefusedError
 from afield._bus.delivery import Delivery
 from afield._bus.direct import get_all
 from afield._bus.pull import PullLoop
@@ -44,7 +44,7 @@ class EchoWorker:
         future = self.bus.publisher.start(f"out.{number}", delivery.data, msg_id=msg_id)
         future.add_done_callback(lambda done: self.on_stored(delivery, done))
 
-    def on_stored(self, delivery: Delivery, done: "asyncio.Future[object]") -> None:
+    def on_stored(self, delivery: Delivery, done: "asyncio.Future[PubAck]") -> None:
         """Acknowledge the input once a result is stored, ours or another's."""
         error = done.exception()
         assert error is None or (isinstance(error, PublishRefusedError) and error.err_code == 10077), error

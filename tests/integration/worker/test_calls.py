@@ -7,7 +7,7 @@ import pytest
 from afield import serialization
 from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord, RetryPolicy
-from afield._wire.messages import BlobRef, ResultPack
+from afield._wire.messages import BlobRef, InputPack, ResultPack
 from afield_worker.service import WorkerService
 from support.field import HOST, Field, until_true
 from support.waiting import until
@@ -175,16 +175,54 @@ async def test_values_that_are_too_large_together_become_blobs(field: Field, wor
     assert [len(serialization.loads(value or b"")) for value in values] == [200_000] * 16
 
 
-async def test_a_message_that_cannot_be_read_is_answered(field: Field, worker: WorkerService) -> None:
+EMPTY = InputPack(call_id="fc-s-0-1", function_id="fu-1", kind="call", first=0, args=(), sent_at=0.0)
+
+
+@pytest.mark.parametrize("data", [b"\xc1", encode(EMPTY)], ids=["bytes", "no inputs"])
+async def test_a_message_that_cannot_be_read_is_answered(
+    field: Field, worker: WorkerService, data: bytes
+) -> None:
     """Its subject names the caller, who would wait for ever."""
     record = await started(field, worker, SQUARE)
     call = field.new_call()
     subject = f"in.0.main.{record.function_id}.hi.{call}.0-1.1"
-    await field.bus.publisher.publish(subject, b"\xc1", msg_id=call)
+    await field.bus.publisher.publish(subject, data, msg_id=call)
     error = (await field.outcome(call)).error
     assert error is not None
     assert error.kind == "internal"
     await field.drained(record)
+
+
+async def test_a_message_that_nobody_can_answer_is_removed(field: Field, worker: WorkerService) -> None:
+    """It would come back for ever."""
+    record = await started(field, worker, SQUARE)
+    subject = f"in.0.main.{record.function_id}.hi.{field.new_call()}.nonsense.1"
+    await field.bus.publisher.publish(subject, b"", msg_id=subject)
+    await field.drained(record)
+
+
+async def test_what_a_slow_pack_holds_up_goes_to_another_container(
+    field: Field, worker: WorkerService
+) -> None:
+    """It may be what the slow one waits for: here it is, so it must not wait behind it."""
+    source = """
+        import os, time
+        def f(mark):
+            if mark.startswith("wait "):
+                while not os.path.exists(mark[5:]):
+                    time.sleep(0.01)
+            elif mark:
+                open(mark, "w").close()
+    """
+    record = await started(field, worker, source)
+    for _ in range(5):
+        await field.value(await field.send(record, ""))
+    mark = str(field.folder / field.new_call())
+    waits = await field.send(record, f"wait {mark}")
+    marks = await field.send(record, mark)
+    await field.start(worker, record)
+    assert await field.value(marks) is None
+    assert await field.value(waits) is None
 
 
 async def test_a_generator_sends_chunks_and_then_its_end(field: Field, worker: WorkerService) -> None:

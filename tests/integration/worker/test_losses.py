@@ -61,7 +61,7 @@ async def test_a_crash_takes_the_input_to_the_next_container(field: Field, worke
     """
     record = await started(field, worker, source)
     call = await field.send(record, str(field.folder / "crashed-once"))
-    await field.until(lambda: field.said("container.failed"))
+    await field.until(lambda: field.said(record, "container.failed"))
     await field.start(worker, record)
     assert await field.value(call) == "survived"
 
@@ -71,10 +71,9 @@ async def test_an_input_that_always_crashes_ends_in_an_error(field: Field, worke
     source = "import os\ndef f(x):\n    print('goodbye', flush=True)\n    os._exit(x)\n"
     record = await field.define(source)
     call = await field.send(record, 3)
-    field.events.clear()
     for number in range(1, 9):
         await field.start(worker, record)
-        await field.until(lambda n=number: len(field.said("container.failed")) == n)
+        await field.until(lambda n=number: len(field.said(record, "container.failed")) == n)
     error = await error_of(field, call)
     assert (error.kind, error.exit_code, error.log_tail[-1]) == ("lost", 3, "goodbye")
     await field.drained(record)
@@ -158,9 +157,8 @@ async def test_a_container_that_stops_finishes_its_input(field: Field, worker: W
     await field.until(lambda: "began" in field.text())
     await field.stop(worker, function_id=record.function_id, only_if_idle=True)
     assert await field.value(call) == 5
-    field.events.clear()
     await field.stop(worker, function_id=record.function_id, only_if_idle=True)
-    await field.until(lambda: field.said("container.stopped"))
+    await field.until(lambda: field.said(record, "container.stopped"))
 
 
 async def test_the_containers_of_a_stopped_app_end_at_once(field: Field, worker: WorkerService) -> None:
@@ -190,19 +188,19 @@ async def test_a_busy_worker_leaves_inputs_to_others(field: Field, worker: Worke
     async with field.worker() as other:
         record = await started(field, worker, source)
         await field.start(other, record)
-        await field.until(lambda: len(field.said("container.ready")) >= 2)
+        await field.until(lambda: len(field.said(record, "container.ready")) >= 2)
         calls = [await field.send(record, 1), await field.send(record, 2)]
         assert len({await field.value(call) for call in calls}) == 2
 
 
 async def test_a_full_worker_refuses_politely(field: Field) -> None:
     """The reason says what is missing."""
-    async with field.worker(cpus=0.2, memory_mib=10_000) as small:
+    async with field.worker(memory_mib=200) as small:
         record = await field.define("def f(x): ...\n")
         assert (await field.start(small, record)).accepted
         reply = await field.start(small, record)
         assert not reply.accepted
-        assert "cores" in reply.reason
+        assert reply.reason == "it reserves 128 MiB, 72 of 200 are free"
 
 
 async def test_a_stopping_worker_hands_back_what_it_cannot_finish(field: Field) -> None:

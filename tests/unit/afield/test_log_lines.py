@@ -93,9 +93,7 @@ def test_timestamps_stand_before_each_line() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.text(alphabet="01\n", min_size=1, max_size=5)), max_size=30
-    )
+    st.lists(st.tuples(st.sampled_from("ab"), st.text(alphabet="01\n", min_size=1, max_size=5)), max_size=30)
 )
 def test_no_line_mixes_containers_and_nothing_is_lost(writes: list[tuple[str, str]]) -> None:
     """Whatever the order of pieces: each shown line is of one container, and each character is shown once."""

@@ -32,14 +32,19 @@ def test_interrupt_cancels_what_runs() -> None:
         finally:
             cancelled.set()
 
+    raised = threading.Event()
+
     def interrupt() -> None:
         begun.wait(10)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Again and again: Python loses the wake-up of a signal that comes just as its main thread begins to block.
+        while not raised.wait(0.2):
+            os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         get_portal().run(work)
+    raised.set()
     thread.join()
 
     assert cancelled.is_set()

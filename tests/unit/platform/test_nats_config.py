@@ -12,7 +12,13 @@ SECRETS = make_secrets()
 
 def rendered(**changes: Any) -> dict[str, Any]:
     """A configuration."""
-    settings: dict[str, Any] = {"port": 4222, "store": Path("/store"), "secrets": SECRETS, "shards": 2, "name": "n"}
+    settings: dict[str, Any] = {
+        "port": 4222,
+        "store": Path("/store"),
+        "secrets": SECRETS,
+        "shards": 2,
+        "name": "n",
+    }
     return nats_config.render(**settings | changes)
 
 

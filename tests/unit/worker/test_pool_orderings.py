@@ -22,10 +22,17 @@ class PoolMachine(RuleBasedStateMachine):
         self.containers = 0
         self.packs = 0
 
-    @initialize(retry=st.integers(0, 2), single=st.booleans())
-    def configure(self, retry: int, single: bool) -> None:
+    @initialize(retry=st.integers(0, 2), single=st.booleans(), generator=st.booleans())
+    def configure(self, retry: int, single: bool, generator: bool) -> None:
         """Choose what kind of function it is."""
-        self.spec = {"retries": retries(retry), "single_use": single, "timeout": 5.0, "startup_timeout": 5.0}
+        self.generator = generator
+        self.spec = {
+            "retries": retries(retry),
+            "single_use": single,
+            "is_generator": generator,
+            "timeout": 5.0,
+            "startup_timeout": 5.0,
+        }
 
     def _pick(self, names: list[str], choice: int) -> str:
         return names[choice % len(names)]
@@ -65,6 +72,7 @@ class PoolMachine(RuleBasedStateMachine):
     )
     def deliver(self, size: int, lane: Any, pending: int, fetch: bool) -> None:
         """A new pack is delivered."""
+        size = 1 if self.generator else size
         item = pack(self.packs, size)
         self.packs += size
         self.stream[subject_of(item, lane)] = [item, lane, 1]
@@ -107,6 +115,46 @@ class PoolMachine(RuleBasedStateMachine):
         """The guest reports its whole pack."""
         self.world.answer(self._pick(self._busy(), choice))
 
+    @precondition(lambda self: self.generator and self._busy())
+    @rule(choice=st.integers(0, 3), count=st.integers(1, 200))
+    def yield_values(self, choice: int, count: int) -> None:
+        """A generator yields."""
+        container = self._pick(self._busy(), choice)
+        running = self.world.pool.containers[container].running
+        assert running is not None
+        frame = guest.Yields(token=running.token, first=running.yielded, values=(b"",) * count)
+        self.world.take(self.world.pool.generators.yields(container, frame, self.world.now))
+
+    @precondition(lambda self: self.world.chunks)
+    @rule(how=st.sampled_from(["stored", "stored", "stored", "refused", "failed"]))
+    def end_chunk(self, how: str) -> None:
+        """A chunk is stored, or refused, or cannot be stored."""
+        held, generators = self.world.chunks.pop(0), self.world.pool.generators
+        if how == "stored":
+            self.world.take(generators.chunk_stored(held))
+        else:
+            error = raised("internal") if how == "failed" else None
+            self.world.take(generators.chunk_refused(held, self.world.now, error))
+
+    @rule(consumed=st.integers(0, 500))
+    def give_credit(self, consumed: int) -> None:
+        """The caller took values."""
+        self.world.take(self.world.pool.generators.credit(CALL, consumed, self.world.now))
+
+    @rule(choice=st.integers(0, 3), calls=st.integers(0, 1))
+    def wait_for_calls(self, choice: int, calls: int) -> None:
+        """What a container runs waits for calls of its own, or waits no more."""
+        names = list(self.world.pool.containers) or ["ta-0"]
+        said = self.world.pool.waits(self._pick(names, choice), "s", calls, self.world.now)
+        self.world.take(said or [])
+
+    @precondition(lambda self: self.world.pool.containers)
+    @rule(choice=st.integers(0, 3))
+    def retire(self, choice: int) -> None:
+        """A container is to end after what it runs."""
+        container = self._pick(list(self.world.pool.containers), choice)
+        self.world.take(self.world.pool.retire_container(container, self.world.now))
+
     @rule(token=st.integers(0, 50))
     def report_stray(self, token: int) -> None:
         """A frame comes with a token that the container does not run."""
@@ -117,7 +165,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.pool.containers)
     @rule(
         choice=st.integers(0, 3),
-        how=st.sampled_from([{"exit_code": 0}, {"signal": 9}, {"oom": True}, {"platform": "x"}]),
+        how=st.sampled_from([{"exit_code": 0}, {"signal": 9}, {"oom": True}, {"platform": True}]),
     )
     def exit(self, choice: int, how: Any) -> None:
         """A container ends, for whatever reason."""
@@ -170,7 +218,9 @@ class PoolMachine(RuleBasedStateMachine):
         for held in self.world.fetching:
             self.world.take(self.world.pool.fetch_failed(held, None, self.world.now))
         for container in list(self.world.pool.containers):
-            self.world.exit(container, platform="the end")
+            self.world.exit(container, platform=True)
+        for held in self.world.chunks:
+            self.world.take(self.world.pool.generators.chunk_stored(held))
         self.world.store()
         assert not self.world.pool.held
         assert not self.world.open

@@ -1,0 +1,3 @@
+import afield
+
+app = afield.App("empty")

@@ -1,0 +1,5 @@
+"""Shipped along."""
+
+
+def where() -> str:
+    return "beside " + __name__

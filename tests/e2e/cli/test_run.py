@@ -1,0 +1,168 @@
+"""`afield run` on a running platform: what is run, with which arguments, and what is shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import PROGRAMS, Cli
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("one.py", "9 w 0.5 False None s one"),
+        ("one.py::main --n 4 --word x", "16 x 0.5 False None s one"),
+        ("one.py::app.main --ratio 2 --flag --size l", "9 w 2.0 True None l one"),
+        ("one.py --day 2024-02-29", "9 w 0.5 False 2024-02-29 00:00:00 s one"),
+        ("one.py::square --x 5", "squaring 5"),
+        ("one.py::app.square --x 6", "squaring 6"),
+        ("sole.py --word one", "only one"),
+        ("several.py::later --x 4", "later double 8"),
+        ("several.py::app.later --x 5", "later double 10"),
+        ("-m pkg.mod", "pkg beside pkg.sibling pkg.mod"),
+        ("-m pkg.mod::app.main", "pkg beside pkg.sibling pkg.mod"),
+        ("-e other one.py", "9 w"),
+        ("--alias modal ported.py", "ported True 2 afield.exception"),
+    ],
+)
+def test_what_is_run(running: Cli, line: str, said: str) -> None:
+    """Files, modules, names and options choose what runs and what it gets; `__main__` blocks do not run."""
+    shown = running("run", *line.split()).stdout
+    assert said in shown
+    assert "__main__" not in shown
+
+
+def test_output_and_progress(running: Cli) -> None:
+    """Output of the function comes on stdout, progress on stderr."""
+    done = running("run", "-n", "renamed", "sole.py")
+    assert done.stdout == "only nothing\n"
+    assert "app renamed runs" in done.stderr
+
+
+def test_quiet(running: Cli) -> None:
+    """Quiet mode shows what the entrypoint itself prints, and nothing else."""
+    done = running("run", "-q", "one.py")
+    assert done.stdout == "9 w 0.5 False None s one\n"
+    assert done.stderr == ""
+
+
+def test_timestamps(running: Cli) -> None:
+    """With --timestamps, each line of output begins with the time."""
+    shown = running("run", "--timestamps", "sole.py").stdout
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d only nothing$", shown, re.MULTILINE), shown
+
+
+@pytest.mark.parametrize(
+    ("line", "content"),
+    [
+        ("several.py::double --x 2", b"double 4"),
+        ("several.py::blob", b"\x00\xff"),
+        ("several.py::raw --x 1 --help - y", b"raw ('--x', '1', '--help', '-', 'y')"),
+        ("--detach several.py::double --x 3", b"double 6"),
+    ],
+)
+def test_the_result_in_a_file(running: Cli, tmp_path: Path, line: str, content: bytes) -> None:
+    """--write-result stores a str or bytes; `*args` gets the arguments as they are."""
+    result = tmp_path / "result"
+    running("run", "-q", "-w", str(result), *line.split())
+    assert result.read_bytes() == content
+
+
+def test_a_result_that_is_no_text(running: Cli, tmp_path: Path) -> None:
+    """--write-result refuses other results, and writes nothing."""
+    done = running("run", "-q", "-w", str(tmp_path / "result"), "several.py::number", check=1)
+    assert (
+        done.stderr
+        == "Error: --write-result takes a str or bytes, but number returned int; nothing was written\n"
+    )
+    assert not (tmp_path / "result").exists()
+
+
+def test_a_script_on_standard_input(running: Cli) -> None:
+    """`-` reads the script from standard input."""
+    script = (PROGRAMS / "sole.py").read_text()
+    assert running("run", "-q", "-::only", "--word", "x", input=script).returncode == 0
+    assert "only y" in running("run", "-", "--word", "y", input=script).stdout
+
+
+def test_help_of_a_function(running: Cli) -> None:
+    """The help of a reference lists the options of what it names."""
+    shown = running("run", "one.py", "--help").stdout
+    for part in ("--n INTEGER", "--flag / --no-flag", "--size [s|l]", "[default: 3]"):
+        assert part in shown
+
+
+def test_a_remote_error(running: Cli) -> None:
+    """An error of a function is shown with the frames of the user's files alone."""
+    done = running("run", "-q", "several.py::boom", check=1)
+    lines = done.stderr.splitlines()
+    assert "ZeroDivisionError: division by zero" in lines
+    files = [Path(line.split('"')[1]).name for line in lines if line.startswith("  File")]
+    assert files == ["several.py", "several.py"]
+
+
+def test_a_local_error(running: Cli) -> None:
+    """An error of an entrypoint is shown in the same way."""
+    done = running("run", "-q", "several.py::local_boom", check=1)
+    assert [line.strip() for line in done.stderr.splitlines() if "File" in line] == [
+        f'File "{PROGRAMS / "several.py"}", line {number}, in {name}'
+        for number, name in _lines_of(
+            "several.py", ("local_boom", "    helper(0)"), ("helper", "return 1 / x")
+        )
+    ]
+
+
+def _lines_of(program: str, *wanted: tuple[str, str]) -> list[tuple[int, str]]:
+    lines = (PROGRAMS / program).read_text().splitlines()
+    return [
+        (next(number for number, line in enumerate(lines, 1) if text in line), name) for name, text in wanted
+    ]
+
+
+def test_an_error_while_importing(running: Cli) -> None:
+    """A file that cannot be imported shows where, without our own frames."""
+    done = running("run", "broken.py", check=1)
+    assert done.stderr.endswith("ModuleNotFoundError: No module named 'a_module_that_is_not_there'\n")
+    assert done.stderr.count("  File") == 2
+
+
+def test_the_entrypoint_leaves(running: Cli) -> None:
+    """sys.exit() in an entrypoint is the exit status of the command."""
+    running("run", "-q", "several.py::leave", check=7)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("run", "Missing argument 'FUNC_REF'"),
+        ("run none.py", "there is no file 'none.py'"),
+        ("run oen.py", "did you mean 'one.py'"),
+        ("run one.py:main", "single ':'"),
+        ("run one", "is not a Python file"),
+        ("run no_app.py", "has no app"),
+        ("run empty.py", "nothing to run"),
+        ("run several.py", "several.py::later, several.py::local_boom, several.py::leave"),
+        ("run several.py::numbers", "is a generator"),
+        ("run several.py::duoble", "did you mean several.py::double"),
+        ("run several.py::double", "Missing option '--x'"),
+        ("run several.py::double --x two", "'two' is not a valid integer"),
+        ("run several.py::double --y 1", "No such option '--y'"),
+        ("run several.py::double --x 1 2", "unexpected extra argument"),
+        ("run one.py --size m", "'m' is not one of 's', 'l'"),
+        ("run -m pkg.none", "there is no module 'pkg.none'"),
+        ("run -m none.mod", "there is no module 'none'"),
+        ("run -e a.b one.py", "an environment is named"),
+        ("run -i one.py", "not available yet"),
+        ("run --alias json one.py", "'json' is imported already"),
+        ("run --qiuet one.py", "No such option '--qiuet'"),
+        ("rnu", "No such command 'rnu'"),
+    ],
+)
+def test_wrong_use(running: Cli, line: str, reason: str) -> None:
+    """Wrong use is one sentence on stderr, nothing on stdout, exit status 2."""
+    done = running(*line.split(), check=2)
+    assert reason in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

@@ -1,0 +1,50 @@
+"""FunctionCall without a platform."""
+
+import pickle
+
+import pytest
+
+from afield import FunctionCall
+from afield._wire.api import CallState
+from afield.call import _count
+from afield.exception import InvalidError, UnimplementedError
+
+
+def test_from_id_does_no_io() -> None:
+    """A handle is made from an id alone."""
+    call = FunctionCall.from_id("fc-abc-0-17")
+
+    assert (call.object_id, repr(call)) == ("fc-abc-0-17", "FunctionCall('fc-abc-0-17')")
+
+
+@pytest.mark.anyio
+async def test_from_id_has_an_asynchronous_form() -> None:
+    """For symmetry with everything else."""
+    assert (await FunctionCall.from_id.aio("fc-abc-0-17")).object_id == "fc-abc-0-17"
+
+
+@pytest.mark.parametrize("call_id", ["", "fc-1", "in-abc-0-1-2", "fc-a.b-0-1", "fc-abc-x-1"])
+def test_other_ids_are_refused(call_id: str) -> None:
+    """Before anybody is asked."""
+    with pytest.raises(InvalidError, match="call id"):
+        FunctionCall.from_id(call_id)
+
+
+def test_handles_travel() -> None:
+    """A call can be handed to another process."""
+    assert pickle.loads(pickle.dumps(FunctionCall("fc-abc-0-17"))).object_id == "fc-abc-0-17"
+
+
+def test_inputs_are_counted_once() -> None:
+    """An input that left its pack is known twice: in the pack, and alone."""
+    state = CallState(call_id="fc-a-0-1", pending=("64-64", "3-1"), finished=("0-64",))
+
+    assert _count(state) == 128
+
+
+def test_what_is_missing_says_so() -> None:
+    """Each missing part names itself."""
+    with pytest.raises(UnimplementedError, match="call_graph"):
+        FunctionCall("fc-abc-0-17").get_call_graph()
+    with pytest.raises(UnimplementedError, match="client"):
+        FunctionCall.from_id("fc-abc-0-17", client=object())

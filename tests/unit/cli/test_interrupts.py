@@ -1,0 +1,71 @@
+"""What ends a command early."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from afield.cli import interrupts
+from afield.cli.interrupts import Terminated
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "status", "words"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (Terminated(signal.SIGTERM), 143, "Terminated."),
+        (Terminated(signal.SIGHUP), 129, "Hung up."),
+        (Terminated(signal.SIGPIPE), 141, ""),
+    ],
+)
+def test_status_and_words(interrupt: KeyboardInterrupt, status: int, words: str) -> None:
+    """The exit status is 128 and the signal's number, as a shell has it."""
+    assert interrupts.status(interrupt) == status
+    assert interrupts.words(interrupt) == words
+
+
+def test_a_pipe_without_a_reader() -> None:
+    """A pipe whose reader has left is told from one that is read."""
+    reader, writer = os.pipe()
+    assert not interrupts.is_gone(writer)
+    os.close(reader)
+    assert interrupts.is_gone(writer)
+    os.close(writer)
+
+
+WAITING = """
+import signal, time
+from afield.cli import interrupts
+interrupts.install()
+print("ready", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt as interrupt:
+    raise SystemExit(interrupts.status(interrupt))
+"""
+
+
+def started() -> "subprocess.Popen[str]":
+    """A program that waits, with the signals installed."""
+    process = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_interrupt(signum: signal.Signals) -> None:
+    """Each of the signals ends a wait."""
+    with started() as process:
+        process.send_signal(signum)
+        assert process.wait(20) == 128 + signum
+
+
+def test_the_loss_of_the_reader_interrupts() -> None:
+    """When nobody reads standard output any more, the wait ends without any write."""
+    with started() as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(20) == 141
