@@ -213,6 +213,8 @@ def launch(
         raise
     finally:
         os.close(ready_r)
+    if not owned:
+        process.returncode = 0  # it is nobody's child from now on, and not to be waited for
     return launched
 
 

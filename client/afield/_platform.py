@@ -65,15 +65,17 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, address: PlatformAddress, ws: str) -> AsyncIterator["Client"]:
-        """Connect; the connection heals itself until the block ends.
+    async def open(
+        cls, address: PlatformAddress, ws: str, *, connect_timeout: float = 10.0
+    ) -> AsyncIterator["Client"]:
+        """Connect, within `connect_timeout` seconds; the connection heals itself until the block ends.
 
         Raises ConnectionError (ours) when the platform cannot be reached, AuthError when it refuses the token.
         """
         user, _, secret = address.token.partition(":")
         where = BusAddress(address.server, user, secret)
         with as_user_errors():
-            async with Bus.open(where, name="afield-client") as bus:
+            async with Bus.open(where, name="afield-client", connect_timeout=connect_timeout) as bus:
                 client = cls(address, ws, bus)
                 bus.open_subscription(
                     subjects.stored_results_of_session(ws, client.session), client.inbox.on_message

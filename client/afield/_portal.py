@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 from anyio import CancelScope, create_task_group, current_time
@@ -36,6 +37,7 @@ class Portal:
         self.loop: asyncio.AbstractEventLoop = self._portal.call(asyncio.get_running_loop)
         self._thread: int = self._portal.call(threading.get_ident)
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._entered: list[_Entered] = []
         self._tasks: TaskGroup
         self._stop: asyncio.Event
         self._host, _ = self._portal.start_task(self._keep_tasks)
@@ -76,9 +78,12 @@ class Portal:
             raise
 
     def enter(self, manager: Any) -> AbstractContextManager[Any]:
-        """Return the blocking form of an asynchronous context manager; it lives in one task of the portal."""
+        """Return the blocking form of an asynchronous context manager; it lives in one task of the portal.
+
+        One that is entered and never left is left when the portal closes.
+        """
         self.refuse_own_thread()
-        return self._portal.wrap_async_context_manager(manager)
+        return _Entered(self._portal.wrap_async_context_manager(manager), self._entered)
 
     def keep(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that lives until it ends by itself. From the portal's own loop only."""
@@ -97,14 +102,33 @@ class Portal:
             )
 
     def close(self) -> None:
-        """Run what was registered with `on_close`, then stop the loop and end the thread."""
+        """Leave what was not left, run what was registered with `on_close`, stop the loop and end the thread."""
+        while self._entered:
+            self._entered[-1].__exit__(None, None, None)
         for function in reversed(self._closing):
             self._portal.call(function)
         self._portal.call(self._stop.set)
         self._host.result()
-        # What is left is a run that was entered and never left: cancelled, it cleans up after itself.
-        self._portal.call(self._portal.stop, True)
         self._manager.__exit__(None, None, None)
+
+
+class _Entered(AbstractContextManager[Any]):
+    """A context manager that the portal knows of while it is entered."""
+
+    def __init__(self, inner: AbstractContextManager[Any], known: "list[_Entered]") -> None:
+        self._inner = inner
+        self._known = known
+
+    def __enter__(self) -> Any:
+        value = self._inner.__enter__()
+        self._known.append(self)
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._known.remove(self)
+        return self._inner.__exit__(kind, error, trace)
 
 
 class _Work(Generic[T]):

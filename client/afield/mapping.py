@@ -11,9 +11,10 @@ result), at most `BACKLOG` are between source and caller, and no more is asked f
 
 Pack size aims at `TARGET_S` of work. It starts at 1, at most doubles from one finished pack to the next, follows
 slower inputs at once and quicker ones slowly: a long pack of slow inputs would hold up the map, a short one of
-quick inputs costs a little. While packs could still grow, only `PROBE` of them go out until a result comes, or for
-`HOLD_S` seconds: the first results of a quick function come within that time, a cold start included, and say how large
-the packs can be. A slow function loses nothing: the first `PROBE` inputs keep more containers busy than come up by then.
+quick inputs costs a little. While packs could still grow, only `PROBE` of them go out until a result comes, and as many
+again after each `HOLD_S` seconds without any: the first results of a quick function come within that time, a cold start
+included, and say how large the packs can be. A slow function loses nothing: what is out keeps more containers busy than
+come up by then.
 """
 
 from collections import deque
@@ -133,6 +134,7 @@ class MapPump(Generic[P]):
         self._backlog_bytes = 0
         self._ended = False
         self._hold_until: float | None = None
+        self._probe = PROBE
         self._fill_until: float | None = None
 
     # -- inputs --
@@ -169,7 +171,7 @@ class MapPump(Generic[P]):
         self.next_due = None
         packs: list[PackOut[P]] = []
         while self._held:
-            if self.pace.growing and len(self._sent) >= PROBE and self._hold(now):
+            if self.pace.growing and len(self._sent) >= self._probe and self._hold(now):
                 break
             if len(self._held) < self.pace.pack_size and self._asked and self._where and self._fill(now):
                 break
@@ -189,10 +191,12 @@ class MapPump(Generic[P]):
         return True
 
     def _hold(self, now: float) -> bool:
-        """Tell whether to wait for a first result before more than the probe goes out."""
+        """Tell whether to wait for a result before more goes out; whenever none comes in time, as much again may go."""
         if self._hold_until is None:  # since the last result
             self._hold_until = now + HOLD_S
         if now >= self._hold_until:
+            self._probe *= 2
+            self._hold_until = now + HOLD_S
             return False
         self.next_due = self._hold_until
         return True

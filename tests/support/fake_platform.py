@@ -1,13 +1,14 @@
 """`python -m support.fake_platform`: the real supervisor and nats-server, with a stand-in for the services.
 
 The stand-in says that its roles are ready, and does what AFIELD_FAKE asks for: `orphan` leaves a process behind that has
-left its session and closed everything, `crash` ends at once, `deaf` ignores SIGTERM. `port=<n>` makes the supervisor
-try that port first.
+left its session and closed everything, `crash` ends at once, `deaf` ignores SIGTERM, `listen` listens on the gateway's port.
+`port=<n>` and `gateway=<n>` make the supervisor try that port first.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ def services(roles: Sequence[str]) -> NoReturn:
     if "crash" in wanted:
         print("the reason of the crash", flush=True)
         sys.exit(7)
+    if "listen" in wanted:
+        listener = socket.create_server(("127.0.0.1", int(os.environ["AFIELD_GATEWAY_PORT"])))
+        listener.set_inheritable(False)
     if "deaf" in wanted:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "orphan" in wanted and "worker" in roles:
@@ -56,7 +60,9 @@ def supervise() -> int:
     from afield_platform.options import parse
 
     real_command, real_port = Ground.command, ports.free_port
-    first = [int(wishes()["port"])] if "port" in wishes() else []
+    wanted = wishes()
+    # Asked for in this order: nats-server, gateway.
+    first = [int(wanted[name]) if name in wanted else 0 for name in ("port", "gateway")]
 
     def command(self: Ground, roles: Sequence[str]) -> list[str]:
         if "nats-server" in roles:
@@ -64,7 +70,7 @@ def supervise() -> int:
         return [sys.executable, "-m", "support.fake_platform", "--services", *roles]
 
     def free_port(taken: frozenset[int] = frozenset()) -> int:
-        return first.pop() if first else real_port(taken)
+        return (first.pop(0) if first else 0) or real_port(taken)
 
     Ground.command = command  # type: ignore[method-assign]
     ports.free_port = free_port

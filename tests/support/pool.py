@@ -145,6 +145,10 @@ class World:
             said += self.take(self.pool.stored(settle.held))
         return said
 
+    def store_chunk(self) -> list[Instruction]:
+        """Let the stream store the oldest chunk that was published."""
+        return self.take(self.pool.generators.chunk_stored(self.chunks.pop(0)))
+
     def wait(self, seconds: float) -> list[Instruction]:
         """Let time pass, with every tick that is due on the way."""
         until = self.now + seconds
@@ -171,8 +175,15 @@ class World:
             case Send(container_id, guest.Run() as run):
                 assert container_id not in self.running, "a container runs one pack at a time"
                 assert run.token not in self.running.values(), "a pack runs once at a time"
+                assert self.pool.containers[container_id].phase == "ready", (
+                    "a stopping container is let alone"
+                )
                 self.running[container_id] = run.token
-            case Settle():
+            case Settle(held, results):
+                ended_well = all(r.status == "ok" for r in results)
+                assert held not in self.chunks or not ended_well, (
+                    "the end was told before the values were stored"
+                )
                 self.settling.append(item)
             case Fetch(held):
                 self.fetching.append(held)

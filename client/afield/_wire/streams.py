@@ -4,7 +4,7 @@
 setting are facts of NATS JetStream 2.15, each covered by a test in tests/integration/bus.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from afield._wire import subjects
@@ -28,8 +28,9 @@ ACK_WAIT: Final = 10
 MAX_LOSSES: Final = 8
 """Deliveries of an input that end with the loss of its container or worker before it fails for good."""
 
-RESULT_TTL: Final = {"call": 3600, "map": 3600, "generator": 3600, "spawn": 7 * DAY}
-"""Seconds that a result is kept, by the kind of its call."""
+RESULT_TTL: Final = {"call": 600, "map": 3600, "generator": 3600, "spawn": 7 * DAY}
+"""Seconds that a result is kept, by the kind of its call. Nobody but the caller who waits asks for a `call`; its result
+must only outlast an outage of the connection. Those of maps and generators are purged when they have been taken."""
 
 WORKER_TTL: Final = 15
 """Seconds without a heartbeat after which a worker counts as dead; it beats every third of it."""
@@ -184,12 +185,36 @@ TMP: Final = _object_bucket("TMP", max_bytes=16 * 2**30, max_age=_seconds(DAY))
 """Payloads over INLINE_LIMIT, gone with their call, after a day at the latest."""
 
 
-def assets(shards: int) -> tuple[StreamSpec, ...]:
-    """Everything that must exist on the server, for a platform with this many input shards."""
+RESERVED_SHARE: Final = 0.5
+"""Share of a server's storage that streams with a bound may reserve; inputs and results need the rest."""
+
+LEAST_BYTES: Final = {"LOGS": 16 * 2**20, "EVENTS": 4 * 2**20, "OBJ_CODE": 128 * 2**20, "OBJ_TMP": 64 * 2**20}
+"""Bytes below which a stream with a bound is of no use: the largest source bundle must fit into CODE."""
+
+
+def assets(shards: int, storage: int | None = None) -> tuple[StreamSpec, ...]:
+    """Everything that must exist on the server, for a platform with this many input shards.
+
+    `storage`: bytes that the server can store, None when nobody knows of a limit. What LOGS, EVENTS, CODE and TMP
+    reserve is scaled down to RESERVED_SHARE of it, in proportion, though never below LEAST_BYTES.
+    """
     if not 1 <= shards <= 64:
         raise ValueError(f"expected 1 to 64 input shards, got {shards}")
     inputs = tuple(input_stream(shard) for shard in range(shards))
-    return (*inputs, RESULTS, LOGS, EVENTS, CRON, REG, LEASE, WORKERS, CODE, TMP)
+    wanted = (*inputs, RESULTS, LOGS, EVENTS, CRON, REG, LEASE, WORKERS, CODE, TMP)
+    if storage is None:
+        return wanted
+    reserved = sum(spec.config.get("max_bytes", 0) for spec in wanted)
+    share = min(1.0, storage * RESERVED_SHARE / reserved)
+    return tuple(scaled(spec, share) for spec in wanted)
+
+
+def scaled(spec: StreamSpec, share: float) -> StreamSpec:
+    """Return a stream with this share of the bytes that it reserves, LEAST_BYTES at least; others as they are."""
+    if spec.name not in LEAST_BYTES or share >= 1.0:
+        return spec
+    size = max(LEAST_BYTES[spec.name], int(spec.config["max_bytes"] * share))
+    return replace(spec, config={**spec.config, "max_bytes": min(size, spec.config["max_bytes"])})
 
 
 def consumer_config(ws: str, function_id: str, shard: int, lane: Lane) -> dict[str, Any]:

@@ -30,3 +30,14 @@ class AssetsMissingError(ServiceError):
             f"expected the streams {', '.join(missing)} on the server, but they were still missing after "
             f"{waited:g} s; is a registry running? It creates them when it starts"
         )
+
+
+class StorageError(ServiceError):
+    """Raised when the server has not even room for the least that a stream needs."""
+
+    def __init__(self, stream: str, asked: int, reason: str) -> None:
+        self.stream: Final = stream
+        super().__init__(
+            f"the NATS server has no room for the stream {stream} ({asked // 2**20} MiB were asked for at last): "
+            f"{reason}; free some disk, or raise the storage limit of JetStream"
+        )

@@ -16,6 +16,8 @@ STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
 STREAM_NAME_IN_USE: Final = 10058
 """A stream of this name exists with another configuration."""
+STORAGE_EXCEEDED: Final = (10047, 10028)
+"""What a stream reserves is more than the server, or the account, has left."""
 UNAVAILABLE: Final = 10008
 """JetStream is still starting."""
 
@@ -57,6 +59,12 @@ class JetStream:
         if error:
             raise ApiRefusedError(verb, error.get("err_code", 0), error.get("description", ""))
         return answer
+
+    async def storage(self) -> int | None:
+        """Return the bytes of file storage that our account may use; None when it has no limit of its own."""
+        limits = (await self.request("INFO")).get("limits") or {}
+        most = int(limits.get("max_storage", -1))
+        return most if most > 0 else None
 
     async def stream_names(self) -> set[str]:
         """Return the names of all streams."""

@@ -87,6 +87,7 @@ class Child:
             os.close(out_w)
             os.close(ready_w)
         self._process = process
+        self.output.tail.clear()  # last words are those of this life
         self.pid = process.pid
         self.starts += 1
         self.started_at = time.time()

@@ -1,6 +1,7 @@
 """What must be there before a process of the platform starts: folders, secrets, ports, configuration, environment."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -39,9 +40,9 @@ class Ground:
         """The address of nats-server."""
         return f"nats://127.0.0.1:{self.ports['nats-server']}"
 
-    def take_another_port(self) -> None:
-        """Give nats-server another port: somebody took the one chosen before the server could."""
-        self.ports["nats-server"] = ports.free_port(frozenset(self.ports.values()))
+    def take_another_port(self, listener: str) -> None:
+        """Give `nats-server` or `gateway` another port: somebody else has taken the one it had."""
+        self.ports[listener] = ports.free_port(frozenset(self.ports.values()))
         self._write()
 
     def command(self, roles: Sequence[str]) -> list[str]:
@@ -66,6 +67,7 @@ class Ground:
             "AFIELD_RUN_DIR": str(paths.run),
             "AFIELD_SHARDS": str(options.shards),
             "AFIELD_GATEWAY_PORT": str(self.ports["gateway"]),
+            "AFIELD_STORAGE_MIB": str(shutil.disk_usage(paths.store).free // 2**20),
         }
         if options.private:
             ours["AFIELD_DRAIN_S"] = "0.5"  # nobody is left to wait for what still runs

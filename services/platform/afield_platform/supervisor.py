@@ -71,7 +71,8 @@ class Supervisor:
 
     def _start(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._reactor.on_signal(signum, self.stop)
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup has its way
+                self._reactor.on_signal(signum, self.stop)
         linux.become_subreaper()
         self._paths.create()
         self.changed()
@@ -128,18 +129,22 @@ class Supervisor:
     # -- what the fleet tells -----------------------------------------------------------------------
 
     def ended(self, child: Child, how: str, lived: float) -> bool:
-        """A process ended. Fatal during the first start, save for a port that was just taken."""
-        if self._state != "starting":
-            self.changed()
-            return True
+        """A process ended: fatal during the first start, save for a port that somebody else has taken."""
         assert self._fleet is not None
         assert self._ground is not None
         said = child.output.tail_text(25)
-        if child is self._fleet.nats and _PORT_TAKEN in said.lower() and self._port_tries < PORT_TRIES:
+        starting = self._state == "starting"
+        taken = _PORT_TAKEN in said.lower() and self._port_tries < PORT_TRIES
+        if taken and child is not self._fleet.nats:
+            self._ground.take_another_port("gateway")
+        elif taken and starting:  # later it keeps its port, which clients know, and waits until it is free
+            self._ground.take_another_port("nats-server")
+        if not starting:
+            self.changed()
+            return True
+        if taken:
             self._port_tries += 1
-            child.output.tail.clear()
-            self._ground.take_another_port()
-            self._fleet.start_over()  # the services were told the old one
+            self._fleet.start_over()  # with what the others need to know
         else:
             self._fail(
                 f"{child.name} ended with {how} {lived:.1f} s after its start. Its last words:\n{said}"

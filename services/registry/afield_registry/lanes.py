@@ -38,3 +38,12 @@ async def close_lanes(jet: JetStream, function: FunctionRecord) -> int:
         await jet.delete_consumer(stream, name)
     waiting = subjects.inputs_of_function(function.shard, function.ws, function.function_id)
     return await jet.purge(stream, waiting)
+
+
+async def drop_inputs(jet: JetStream, ws: str, function_id: str, shards: int) -> int:
+    """Remove the inputs of a function whose record is gone, in whichever shard it had; return how many messages."""
+    dropped = 0
+    for shard in range(shards):
+        waiting = subjects.inputs_of_function(shard, ws, function_id)
+        dropped += await jet.purge(subjects.input_stream(shard), waiting)
+    return dropped

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from math import inf
 from typing import ClassVar, Final
 
 import anyio
@@ -23,13 +24,16 @@ from afield_common.store import ensure_assets
 from afield_registry import apps, validation
 from afield_registry.beats import AppKey, Beats
 from afield_registry.index import Stored
-from afield_registry.lanes import close_lanes, open_lanes
+from afield_registry.lanes import close_lanes, drop_inputs, open_lanes
 from afield_registry.settings import RegistrySettings
 from afield_registry.states import RUNNING, AppEvent, next_state
 from afield_registry.store import RecordStore
 
 _TRIES: Final = 5
 """Compare-and-sets of one change; another registry would have to win every one of them."""
+
+_SETTLED_S: Final = 10.0
+"""Seconds after the end of an app in which inputs may still be published that were on their way when it ended."""
 
 _TIDY_AGAIN_S: Final = 2.0
 """Seconds until the house is tidied again after it failed."""
@@ -48,12 +52,14 @@ class RegistryService(Service[RegistrySettings]):
         self._index = self._store.index
         self._beats = Beats(settings.heartbeat_s)
         self._changing: defaultdict[AppKey, anyio.Lock] = defaultdict(anyio.Lock)
+        self._swept: set[AppKey] = set()
+        """Stopped apps whose late inputs have been removed."""
         self._restored = anyio.Event()
         self._remove_hook: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Create what the server lacks, load the records, answer requests."""
-        await ensure_assets(self.bus, self.settings.shards)
+        await self._ensure_assets()
         await self.tasks.start(self._store.follow)
         self._remove_hook = self.bus.on_reconnect(self._on_reconnect)
         # Every registry hears every heartbeat, whichever of them answers it.
@@ -71,6 +77,10 @@ class RegistryService(Service[RegistrySettings]):
                 api.FUNCTION_GET: self.get_function,
             }
         )
+
+    async def _ensure_assets(self) -> None:
+        storage = self.settings.storage_mib * 2**20 or None
+        await ensure_assets(self.bus, self.settings.shards, storage=storage)
 
     async def cleanup(self) -> None:
         """Listen to the connection no more."""
@@ -205,6 +215,7 @@ class RegistryService(Service[RegistrySettings]):
                 await self._tell("app.stopped", app, reason)
                 self.log.info("app stopped", app_id=app.app_id, app=app.name, reason=reason)
             self._beats.forget(key)
+            self._swept.discard(key)
             if stored is not None:
                 await self._remove(self._index.functions_of(stored.record))
         self._changing.pop(key, None)
@@ -243,7 +254,7 @@ class RegistryService(Service[RegistrySettings]):
             await self._restored.wait()
             self._restored = anyio.Event()
             try:
-                await ensure_assets(self.bus, self.settings.shards)
+                await self._ensure_assets()
             except* (BusError, ServiceError) as errors:
                 self.log.error("could not create streams", errors=[str(e) for e in errors.exceptions])
 
@@ -252,7 +263,7 @@ class RegistryService(Service[RegistrySettings]):
             pause = self._beats.grace
             try:
                 await self._tidy()
-                pause = self._beats.pause(self._clock.monotonic())
+                pause = min(self._beats.pause(self._clock.monotonic()), self._sweep_pause())
             except* (BusError, RefusedError) as errors:
                 # The server is away, or another registry tidies too. Nothing is lost: what is left is found again.
                 pause = min(pause, _TIDY_AGAIN_S)
@@ -264,5 +275,27 @@ class RegistryService(Service[RegistrySettings]):
         for key in self._beats.lapsed(self._clock.monotonic()):
             await self._end(key, "lapse", f"no heartbeat from its client for {self._beats.grace:g} s")
         await self._remove(list(self._index.leftovers()))
+        await self._sweep()
         for app in self._index.expired(self._clock.time() - self.settings.keep_stopped_s):
             await self._store.erase(app)
+
+    async def _sweep(self) -> None:
+        """Remove what was published for a stopped app after its inputs had been removed: nobody would ever run it."""
+        before = self._clock.time() - _SETTLED_S
+        stopped = {AppKey(app.ws, app.app_id): app for app in self._index.expired(self._clock.time())}
+        self._swept &= stopped.keys()
+        for key, app in stopped.items():
+            if key in self._swept or app.stopped_at > before:
+                continue
+            dropped = 0
+            for function_id in app.functions.values():
+                dropped += await drop_inputs(self._jet, app.ws, function_id, self.settings.shards)
+            self._swept.add(key)
+            if dropped:
+                self.log.info("late inputs of a stopped app removed", app_id=app.app_id, inputs=dropped)
+
+    def _sweep_pause(self) -> float:
+        """Seconds until the next app that was stopped can be swept."""
+        now = self._clock.time()
+        unswept = [app for app in self._index.expired(now) if AppKey(app.ws, app.app_id) not in self._swept]
+        return max(0.0, min((app.stopped_at + _SETTLED_S - now for app in unswept), default=inf))

@@ -35,7 +35,9 @@ def test_cause(fleet: ModuleType) -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-@pytest.mark.parametrize(("function", "culprit"), [("fail_stubborn", "StubbornError"), ("fail_locked", "guard")])
+@pytest.mark.parametrize(
+    ("function", "culprit"), [("fail_stubborn", "StubbornError"), ("fail_locked", "guard")]
+)
 def test_exception_that_cannot_travel(fleet: ModuleType, function: str, culprit: str) -> None:
     """An exception that cannot be pickled or read back is described in full."""
     with pytest.raises(Error, match=culprit) as caught:

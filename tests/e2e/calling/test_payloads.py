@@ -23,6 +23,10 @@ def test_map_of_big_inputs(fleet: ModuleType) -> None:
 def test_blobs_are_removed(fleet: ModuleType, platform_home: Path) -> None:
     """When a call is over, nothing of its payloads is left on disk."""
     fleet.swap_case_bytes.remote(bytes(3_000_000))
-    left = [p for p in platform_home.rglob("*") if p.is_file() and "blobs" in p.parts and p.stat().st_size > 1_000_000]
+    left = [
+        p
+        for p in platform_home.rglob("*")
+        if p.is_file() and "blobs" in p.parts and p.stat().st_size > 1_000_000
+    ]
 
     assert left == []

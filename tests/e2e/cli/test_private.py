@@ -75,7 +75,7 @@ def test_a_reader_that_leaves(fresh: Cli) -> None:
     fresh.assert_clean(records)
 
 
-@pytest.mark.parametrize("role", ["nats-server", "worker"])
+@pytest.mark.parametrize("role", ["nats-server", pytest.param("worker", marks=pytest.mark.slow)])
 def test_a_part_dies_under_the_run(fresh: Cli, role: str) -> None:
     """A run outlives kill -9 of nats-server and of the services: they come back, and no call is lost or done twice."""
     run = fresh.start("run", "waiting.py::steps", "--count", "40")

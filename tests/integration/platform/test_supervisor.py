@@ -140,12 +140,13 @@ def test_a_crash_at_the_first_start_is_told(launch: Launch) -> None:
     assert not _launch.private_folders()
 
 
-def test_a_port_taken_meanwhile(launch: Launch) -> None:
-    """When somebody else takes the port first, another one is used."""
+@pytest.mark.parametrize(("fake", "address"), [("port", "server"), ("listen,gateway", "gateway")])
+def test_a_port_taken_meanwhile(launch: Launch, fake: str, address: str) -> None:
+    """When somebody else takes the port of nats-server or of the gateway first, another one is used."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        launched = launch(fake=f"port={port}")
-        assert launched.record["server"] != f"nats://127.0.0.1:{port}"
+        launched = launch(fake=f"{fake}={port}")
+        assert not launched.record[address].endswith(f":{port}")
         launched.stop()
     assert_nothing_left(launched.record)
 

@@ -115,11 +115,11 @@ def test_probe_is_held_until_a_result_comes() -> None:
 
 
 def test_probe_is_not_held_for_long() -> None:
-    """A function that is slow, or cold, gets everything as single inputs after the hold."""
+    """Of a function that is slow, or cold, twice as much is out after each hold, all as single inputs."""
     p = pump(size=0)
-    feed(p, 100)
+    feed(p, 200)
 
-    assert len(p.due(mapping.HOLD_S)) == 100 - mapping.PROBE
+    assert [len(p.due(holds * mapping.HOLD_S)) for holds in (0.5, 1, 1.5, 2)] == [0, 32, 0, 64]
 
 
 def test_started_pack_waits_for_the_source_to_fill_it() -> None:

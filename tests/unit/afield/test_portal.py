@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from afield._portal import get_portal
+from afield._portal import Portal, get_portal
 from afield.exception import InvalidError
 
 
@@ -89,3 +91,21 @@ def test_forked_child_gets_a_portal_of_its_own() -> None:
         os._exit(0 if get_portal().run(value) == 1 else 1)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_what_was_never_left_is_left_at_the_end() -> None:
+    """A script that ends inside a run still ends the run."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            left.append("left")
+
+    portal = Portal()
+    portal.enter(run()).__enter__()
+    portal.close()
+
+    assert left == ["left"]

@@ -25,6 +25,11 @@ from afield_scheduler.autoscale import Idle, Load, desired, surplus, to_start
         (Scaling(buffer_containers=2), Load(0, 0), 0),
         (Scaling(buffer_containers=2), Load(1, 0), 3),
         (Scaling(buffer_containers=2, max_containers=2), Load(1, 0), 2),
+        # Five of six packs run in containers that wait for calls of their own: the sixth needs one more.
+        (Scaling(), Load(6, 5, 0.001, waiting=5), 6),
+        (Scaling(), Load(8, 5, waiting=5), 8),
+        (Scaling(), Load(5, 5, 0.001, waiting=5), 5),
+        (Scaling(max_containers=5), Load(8, 5, waiting=5), 5),
     ],
 )
 def test_desired(scaling: Scaling, load: Load, wanted: int) -> None:
@@ -44,10 +49,14 @@ def test_desired(scaling: Scaling, load: Load, wanted: int) -> None:
         (Scaling(), Load(10, 0, single_use=True), 10),
         (Scaling(min_containers=5), Load(0, 0), 5),
         (Scaling(), Load(1, 4), 0),
+        (Scaling(), Load(100, 0, warming=True), 1),
+        (Scaling(), Load(100, 1, warming=True), 0),
+        (Scaling(min_containers=3), Load(100, 1, warming=True), 2),
+        (Scaling(), Load(100, 1, 1.0, warming=True), 99),
     ],
 )
 def test_growth(scaling: Scaling, load: Load, now: int) -> None:
-    """A function of unknown run time at most doubles; a known one gets what it needs at once."""
+    """A function of unknown run time at most doubles, and waits for its first; a known one gets what it needs at once."""
     assert to_start(scaling, load) == now
 
 
@@ -76,10 +85,14 @@ scalings = st.builds(
     st.floats(0, 1200),
 )
 loads = st.builds(
-    Load,
+    lambda backlog, containers, seconds, single, waiting, warming: Load(
+        backlog, containers, seconds, single, min(waiting, containers), warming
+    ),
     st.integers(0, 2000),
     st.integers(0, 100),
     st.none() | st.floats(0, 1000),
+    st.booleans(),
+    st.integers(0, 100),
     st.booleans(),
 )
 
@@ -91,8 +104,9 @@ def test_bounds_hold(scaling: Scaling, load: Load) -> None:
     assert wanted >= scaling.min_containers
     assert scaling.max_containers is None or wanted <= scaling.max_containers
     if not load.backlog:
-        assert wanted == scaling.min_containers
-    else:
+        most = load.waiting if scaling.max_containers is None else min(load.waiting, scaling.max_containers)
+        assert wanted == max(scaling.min_containers, most)
+    elif scaling.max_containers != 0:
         assert wanted >= 1
 
 
@@ -101,13 +115,22 @@ def test_starts_never_overshoot(scaling: Scaling, load: Load) -> None:
     """What is started fills the gap at most, and work never waits while nothing is started for it."""
     count = to_start(scaling, load)
     assert 0 <= count <= max(0, desired(scaling, load) - load.containers)
-    if desired(scaling, load) > load.containers:
+    if desired(scaling, load) > load.containers and not (load.warming and load.containers):
         assert count >= 1
+
+
+@given(scalings, loads)
+def test_whoever_waits_blocks_nobody(scaling: Scaling, load: Load) -> None:
+    """Packs beyond those that wait for calls of their own are never left without a container."""
+    wanted = desired(scaling, load)
+    if load.backlog > load.waiting and scaling.max_containers is None:
+        assert wanted > load.waiting
 
 
 @given(scalings, loads)
 def test_growth_reaches_the_goal(scaling: Scaling, load: Load) -> None:
     """Look by look the number grows to what is desired, and stops there."""
+    load = load._replace(warming=False)
     for _ in range(20):
         load = load._replace(containers=load.containers + to_start(scaling, load))
     assert load.containers >= desired(scaling, load)

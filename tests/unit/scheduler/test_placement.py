@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afield._wire.functions import Resources
-from afield_scheduler.placement import Host, Need, explain, misfit, occupied, place
+from afield_scheduler.placement import Host, Need, Taken, explain, misfit, occupied, place
 
 
 def host(worker_id: str = "wk-1", **changes: Any) -> Host:
@@ -34,6 +34,10 @@ SMALL = Need(0.125, 128)
         (SMALL, host(refused="full"), "full", False),
         (SMALL, host(cpus_free=0.1), "cores free", False),
         (SMALL, host(memory_free=100), "MiB free", False),
+        (SMALL, host(containers_free=0), "as many containers", False),
+        (Need(2.0, 128, first=True), host(cpus_free=-4.1), "cores free", False),
+        (Need(0.1, 128, first=True), host(memory_free=100), "MiB free", False),
+        (Need(4.0, 128, first=True), host(), "2 cores", True),
         (Need(0.1, 128, ("A100-80GB",)), host(gpus_free=()), "in use", False),
     ],
 )
@@ -53,6 +57,7 @@ def test_misfits(need: Need, at: Host, reason: str, never: bool) -> None:
         Need(0.1, 128, ("H100", "a100-80gb")),
         Need(0.1, 128, ("any",)),
         Need(0.1, 128, runner="process"),
+        Need(2.0, 128, first=True),
     ],
 )
 def test_fits(need: Need) -> None:
@@ -82,10 +87,16 @@ def test_gpus_are_taken_one_by_one() -> None:
 
 def test_occupied_host_has_less() -> None:
     """Containers that are there, and those on their way, count; so does one that asks for nothing."""
-    full = occupied(
-        host(), [Resources(cpu=1.0, memory_mib=512, gpu=("any",)), Resources(cpu=0, memory_mib=0)]
-    )
+    big = Resources(cpu=1.0, memory_mib=512, gpu=("any",))
+    full = occupied(host(containers_free=9), [Taken(big), Taken(Resources(cpu=0, memory_mib=0))])
     assert (full.cpus_free, full.memory_free, full.gpus_free) == (1.0, 504, ())
+    assert full.containers_free == 7
+
+
+def test_one_that_waits_has_memory_but_no_core() -> None:
+    """Cores are for those who compute; memory and devices are held by everybody."""
+    full = occupied(host(), [Taken(Resources(cpu=1.5, memory_mib=512, gpu=("any",)), cores=False)])
+    assert (full.cpus_free, full.memory_free, full.gpus_free) == (2.0, 512, ())
 
 
 def test_explanation_names_every_worker() -> None:

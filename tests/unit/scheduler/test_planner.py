@@ -20,6 +20,7 @@ def decided(
 ) -> Decision:
     f = f or function()
     snapshot.backlog[f.function_id] = backlog
+    snapshot.put_function(f)
     return decide(snapshot, f, backoff or Backoff(), now=0.0, wall=wall)
 
 
@@ -53,7 +54,7 @@ def test_without_room_there_is_a_reason() -> None:
     assert "8 are asked for" in decided(snapshot, big, backlog=1).waiting
     assert decided(Snapshot(), backlog=1).waiting == "no worker is there"
     snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, resources=Resources(cpu=2.0))))
-    assert decided(snapshot, function(resources=Resources(cpu=2.0)), backlog=2) == Decision()
+    assert decided(snapshot, function(resources=Resources(cpu=2.0)), backlog=2) == Decision(short=True)
 
 
 def test_failing_functions_wait() -> None:
@@ -89,6 +90,28 @@ def test_minimum_is_kept() -> None:
     snapshot = Snapshot()
     snapshot.put_worker(worker("wk-1", *(container(f"ta-{n}", idle_since=1.0) for n in range(2))))
     assert decided(snapshot, kept) == Decision()
+
+
+def test_growth_waits_for_the_first_container() -> None:
+    """Beside a container that is coming up none is started, for half a second; then it is."""
+    snapshot = Snapshot()
+    for age, started in ((0.4, ()), (0.6, ("wk-1",))):
+        snapshot.put_worker(worker("wk-1", container(state="starting", started_at=1000.0 - age)))
+        decision = decided(snapshot, backlog=50)
+        assert (decision.start_on, decision.again_at) == (started, GROW_S)
+
+
+def test_one_that_waits_for_its_own_calls_needs_no_core() -> None:
+    """A host full of containers that wait takes as many more as there are packs beyond theirs."""
+    waiting = [
+        container(f"ta-{n}", busy=1, waits=True, resources=Resources(cpu=1.0), started_at=900.0)
+        for n in range(2)
+    ]
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", *waiting, pack_seconds={"fu-1": 9.0}))
+    asks = function(resources=Resources(cpu=1.0))
+    assert decided(snapshot, asks, backlog=2) == Decision()
+    assert decided(snapshot, asks, backlog=4).start_on == ("wk-1", "wk-1")
 
 
 @given(

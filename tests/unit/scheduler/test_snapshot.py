@@ -113,6 +113,50 @@ def test_strays_have_no_function() -> None:
     assert [p.record.container_id for p in snapshot.strays()] == ["ta-2"]
 
 
+def test_those_that_wait_are_counted_and_their_change_is_told() -> None:
+    """A function is looked at again when more, or fewer, of its containers wait for calls of their own."""
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container("ta-1", busy=1)))
+    assert snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, waits=True))) == {"fu-1"}
+    assert snapshot.waiting("fu-1") == 1
+    assert snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, waits=True))) == set()
+    assert snapshot.put_worker(worker("wk-1", container("ta-1", busy=1))) == {"fu-1"}
+    assert snapshot.waiting("fu-1") == 0
+
+
+def test_cores_are_free_before_memory_is() -> None:
+    """An idle container that was told to stop computes no more, but has its memory until it is gone."""
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container("ta-1", idle_since=5.0)))
+    snapshot.mark_stopping("ta-1", 0.0)
+    (host,) = snapshot.hosts("fu-2")
+    assert (host.cpus_free, host.memory_free) == (2.0, 4096 - 128)
+    (settled,) = snapshot.rooms("fu-2", settled=True)
+    assert settled.host().memory_free == 4096
+    snapshot.ended("ta-1", "fu-1")
+    (host,) = snapshot.hosts("fu-2")
+    assert host.memory_free == 4096
+
+
+def test_one_that_retires_has_its_core_until_the_end() -> None:
+    """It still runs something."""
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, state="stopping")))
+    assert [host.cpus_free for host in snapshot.hosts("fu-2")] == [2.0 - 0.125]
+
+
+def test_warming_ends_with_the_first_that_is_up() -> None:
+    """The age of the first start counts; a function that has a container up, or none at all, does not warm up."""
+    snapshot = Snapshot()
+    assert snapshot.warming("fu-1", 10.0, 1010.0) is None
+    snapshot.add_start(starting(since=9.0))
+    assert snapshot.warming("fu-1", 10.0, 1010.0) == 1.0
+    snapshot.put_worker(worker("wk-1", container("ta-2", state="starting", started_at=1007.0)))
+    assert snapshot.warming("fu-1", 10.0, 1010.0) == 3.0
+    snapshot.put_worker(worker("wk-1", container("ta-2")))
+    assert snapshot.warming("fu-1", 10.0, 1010.0) is None
+
+
 reports = st.lists(
     st.tuples(st.sampled_from(["wk-1", "wk-2"]), st.frozensets(st.integers(0, 5), max_size=6), st.booleans()),
     max_size=12,

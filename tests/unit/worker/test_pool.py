@@ -458,7 +458,7 @@ def test_the_end_of_a_generator_waits_until_its_values_are_stored(world: World) 
     assert world.of(StoreChunk)[0].number == 0
     world.answer()
     assert not world.of(Settle)
-    world.take(world.pool.generators.chunk_stored(world.pool.held[next(iter(world.pool.held))]))
+    world.store_chunk()
     assert world.of(Settle)
 
 
@@ -495,7 +495,7 @@ def test_a_generator_is_not_run_again_once_a_value_was_published(world: World) -
             "ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now
         )
     )
-    world.take(world.pool.generators.chunk_stored(world.pool.held[next(iter(world.pool.held))]))
+    world.store_chunk()
     world.exit(signal=9)
     assert world.of(Settle)[0].results[0].error.kind == "lost"
 
@@ -515,6 +515,20 @@ def test_a_second_run_of_a_generator_ends_when_the_first_left_values(world: Worl
     world.take(world.pool.generators.chunk_refused(held, world.now))
     assert world.of(Settle)[0].results[0].error.kind == "lost"
     assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=0.0))]
+
+
+def test_a_generator_that_was_ended_ends_once(world: World) -> None:
+    """The refusal of its second chunk changes nothing any more."""
+    world.container(is_generator=True)
+    world.deliver(pack(kind="generator"), times=2)
+    (run,) = world.runs()
+    for number in range(2):
+        frame = guest.Yields(token=run.token, first=number, values=(b"a",))
+        world.take(world.pool.generators.yields("ta-1", frame, world.now))
+    held = next(iter(world.pool.held.values()))
+    world.take(world.pool.generators.chunk_refused(held, world.now))
+    assert not world.take(world.pool.generators.chunk_refused(held, world.now))
+    assert Ack(1) in world.store()
 
 
 # -- cancel, stop, drain -----------------------------------------------------------------------------------------

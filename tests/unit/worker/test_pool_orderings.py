@@ -14,6 +14,8 @@ from support.pool import CALL, World, pack, raised, retries, subject_of
 class PoolMachine(RuleBasedStateMachine):
     """One function with up to four containers; every rule is something that can happen at any time."""
 
+    generator = False
+
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
@@ -22,17 +24,22 @@ class PoolMachine(RuleBasedStateMachine):
         self.containers = 0
         self.packs = 0
 
-    @initialize(retry=st.integers(0, 2), single=st.booleans(), generator=st.booleans())
-    def configure(self, retry: int, single: bool, generator: bool) -> None:
-        """Choose what kind of function it is."""
-        self.generator = generator
+    @initialize(retry=st.integers(0, 2), single=st.booleans())
+    def configure(self, retry: int, single: bool) -> None:
+        """Choose what kind of function it is; begin with a container that runs a pack."""
         self.spec = {
             "retries": retries(retry),
             "single_use": single,
-            "is_generator": generator,
+            "is_generator": self.generator,
             "timeout": 5.0,
             "startup_timeout": 5.0,
         }
+        self._begin()
+
+    def _begin(self) -> None:
+        self.start()
+        self.become_ready(0)
+        self.deliver(1, "lo", 0, False)
 
     def _pick(self, names: list[str], choice: int) -> str:
         return names[choice % len(names)]
@@ -115,32 +122,6 @@ class PoolMachine(RuleBasedStateMachine):
         """The guest reports its whole pack."""
         self.world.answer(self._pick(self._busy(), choice))
 
-    @precondition(lambda self: self.generator and self._busy())
-    @rule(choice=st.integers(0, 3), count=st.integers(1, 200))
-    def yield_values(self, choice: int, count: int) -> None:
-        """A generator yields."""
-        container = self._pick(self._busy(), choice)
-        running = self.world.pool.containers[container].running
-        assert running is not None
-        frame = guest.Yields(token=running.token, first=running.yielded, values=(b"",) * count)
-        self.world.take(self.world.pool.generators.yields(container, frame, self.world.now))
-
-    @precondition(lambda self: self.world.chunks)
-    @rule(how=st.sampled_from(["stored", "stored", "stored", "refused", "failed"]))
-    def end_chunk(self, how: str) -> None:
-        """A chunk is stored, or refused, or cannot be stored."""
-        held, generators = self.world.chunks.pop(0), self.world.pool.generators
-        if how == "stored":
-            self.world.take(generators.chunk_stored(held))
-        else:
-            error = raised("internal") if how == "failed" else None
-            self.world.take(generators.chunk_refused(held, self.world.now, error))
-
-    @rule(consumed=st.integers(0, 500))
-    def give_credit(self, consumed: int) -> None:
-        """The caller took values."""
-        self.world.take(self.world.pool.generators.credit(CALL, consumed, self.world.now))
-
     @rule(choice=st.integers(0, 3), calls=st.integers(0, 1))
     def wait_for_calls(self, choice: int, calls: int) -> None:
         """What a container runs waits for calls of its own, or waits no more."""
@@ -219,12 +200,46 @@ class PoolMachine(RuleBasedStateMachine):
             self.world.take(self.world.pool.fetch_failed(held, None, self.world.now))
         for container in list(self.world.pool.containers):
             self.world.exit(container, platform=True)
-        for held in self.world.chunks:
-            self.world.take(self.world.pool.generators.chunk_stored(held))
+        while self.world.chunks:
+            self.world.store_chunk()
         self.world.store()
         assert not self.world.pool.held
         assert not self.world.open
 
 
+class GeneratorMachine(PoolMachine):
+    """The same with a generator."""
+
+    generator = True
+
+    @precondition(lambda self: self._busy())
+    @rule(choice=st.integers(0, 3), count=st.integers(1, 200))
+    def yield_values(self, choice: int, count: int) -> None:
+        """A generator yields."""
+        container = self._pick(self._busy(), choice)
+        running = self.world.pool.containers[container].running
+        assert running is not None
+        frame = guest.Yields(token=running.token, first=running.yielded, values=(b"",) * count)
+        self.world.take(self.world.pool.generators.yields(container, frame, self.world.now))
+
+    @precondition(lambda self: self.world.chunks)
+    @rule(how=st.sampled_from(["stored", "stored", "stored", "refused", "failed"]))
+    def end_chunk(self, how: str) -> None:
+        """A chunk is stored, or refused, or cannot be stored."""
+        held, generators = self.world.chunks.pop(0), self.world.pool.generators
+        if how == "stored":
+            self.world.take(generators.chunk_stored(held))
+        else:
+            error = raised("internal") if how == "failed" else None
+            self.world.take(generators.chunk_refused(held, self.world.now, error))
+
+    @rule(consumed=st.integers(0, 500))
+    def give_credit(self, consumed: int) -> None:
+        """The caller took values."""
+        self.world.take(self.world.pool.generators.credit(CALL, consumed, self.world.now))
+
+
 TestOrderings = PoolMachine.TestCase
 TestOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestGeneratorOrderings = GeneratorMachine.TestCase
+TestGeneratorOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

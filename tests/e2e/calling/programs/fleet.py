@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import helper_module
 
@@ -38,7 +39,7 @@ class OddError(Exception):
         self.code = code
         self.hint = hint
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild_odd, (self.code, self.hint))
 
 
@@ -53,7 +54,7 @@ class StubbornError(Exception):
         super().__init__("stubborn")
         self.sum = a + b
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (StubbornError, (1,))
 
 
@@ -189,7 +190,7 @@ def fail_odd() -> None:
 @app.function()
 def fail_chained() -> None:
     try:
-        {}["missing"]
+        dict[str, int]()["missing"]
     except KeyError as error:
         raise RuntimeError("outer") from error
 
