@@ -76,7 +76,7 @@ class FakeWorker:
         self.stopped.append(request)
 
         def meant(c: ContainerRecord) -> bool:
-            if request.only_if_idle and c.busy:
+            if (request.only_if_idle or request.when_idle) and c.busy:
                 return False
             if request.container_id:
                 return c.container_id == request.container_id

@@ -37,12 +37,13 @@ def free_port() -> int:
 class NatsServer:
     """A nats-server with JetStream under `folder`. `with NatsServer(folder) as server: … server.url`."""
 
-    def __init__(self, folder: Path, *, extra: str = "", port: int = 0) -> None:
+    def __init__(self, folder: Path, *, extra: str = "", port: int = 0, max_file_store: str = "") -> None:
         self.folder = folder
         self.port = port or free_port()
         self.config = folder / "nats.conf"
         self.process: subprocess.Popen[str] | None = None
         self.log: list[str] = []
+        self.max_file_store = max_file_store
         self.configure(extra)
 
     @property
@@ -53,9 +54,10 @@ class NatsServer:
     def configure(self, extra: str = "") -> None:
         """Write the configuration; it holds from the next start."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        limit = f"  max_file_store: {self.max_file_store}\n" if self.max_file_store else ""
         self.config.write_text(
             f"listen: 127.0.0.1:{self.port}\n"
-            f'jetstream {{\n  store_dir: "{self.folder}/store"\n'
+            f'jetstream {{\n  store_dir: "{self.folder}/store"\n{limit}'
             "  limits { default_max_consumers: -1 }\n}\n"
             f"{extra}\n"
         )

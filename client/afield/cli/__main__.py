@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Nobody reads any more (`| head`). What the interpreter would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_PIPE
+    if code > 128:
+        interrupts.ignore()
     sys.exit(code)
 
 

@@ -1,16 +1,24 @@
 """What ends a foreground command early: signals, and a reader of its output that leaves (`| head`).
 
-The first ends the command in order, the second at once.
+The first ends the command in order: it raises Terminated, a KeyboardInterrupt, in the main thread. Another one, half a
+second later or more, ends it at once. (Sooner is no impatience: a terminal and a wrapper may both send the same Ctrl-C.)
 """
 
+import asyncio
 import os
 import select
 import signal
 import stat
 import sys
 import threading
+import time
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+IMPATIENCE_S: Final = 0.5
 
 _WORDS: Final = {
     signal.SIGINT: "Interrupted.",
@@ -19,40 +27,66 @@ _WORDS: Final = {
     signal.SIGPIPE: "",  # whoever stopped reading knows
 }
 
-_meant: signal.Signals | None = None
-"""What a SIGTERM that we sent to ourselves stands for."""
-
 
 class Terminated(KeyboardInterrupt):
-    """A signal came; handled like a Ctrl-C everywhere, as event loops let it through, but for the exit status."""
+    """A signal came; handled like any Ctrl-C, but that it has an exit status of its own."""
 
     def __init__(self, signum: int) -> None:
         super().__init__()
         self.signum = signal.Signals(signum)
 
 
-def install() -> None:
-    """Make SIGTERM, SIGHUP and the loss of standard output's reader raise Terminated in the main thread.
+class _State:
+    """What has come so far."""
 
-    SIGINT raises KeyboardInterrupt already.
-    """
-    for signum in (signal.SIGTERM, signal.SIGHUP):
+    first_at = 0.0
+    """Monotonic time of the first signal; 0 before it."""
+    signum = 0
+    """The first signal."""
+    meant: signal.Signals | None = None
+    """What a SIGTERM that we sent to ourselves stands for."""
+    instead: Callable[[], object] | None = None
+    """Called at the first signal in place of raising."""
+
+
+def install() -> None:
+    """Handle SIGINT, SIGTERM, SIGHUP, and the loss of standard output's reader, as told above. On the main thread."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup has its way
-            signal.signal(signum, _terminate)
+            signal.signal(signum, _handle)
     if sys.stdout is not None and _is_pipe(1):
         threading.Thread(target=_watch_reader, name="afield-reader", daemon=True).start()
 
 
-def force_next() -> None:
-    """Call when the first signal is being obeyed: from now on, a signal ends the process without waiting."""
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, as asyncio.run does; the first signal cancels it, and Terminated is raised then."""
+
+    async def cancellable() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        # Raised in the middle of the event loop, an interrupt could hit anything.
+        _State.instead = lambda: loop.call_soon_threadsafe(task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(cancellable())
+    except asyncio.CancelledError:
+        if _State.signum:
+            raise Terminated(_State.signum) from None
+        raise
+    finally:
+        _State.instead = None
+
+
+def ignore() -> None:
+    """Call when all is done: the interpreter gives signals their deadly default back while it ends."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, _leave_now)
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def end(meaning: signal.Signals = signal.SIGTERM) -> None:
-    """Make the main thread raise Terminated, as if the signal `meaning` had come. From any thread."""
-    global _meant
-    _meant = meaning
+    """End the command in order, as if the signal `meaning` had come. From any thread."""
+    _State.meant = meaning
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -77,11 +111,19 @@ def _signal(interrupt: KeyboardInterrupt) -> signal.Signals:
     return interrupt.signum if isinstance(interrupt, Terminated) else signal.SIGINT
 
 
-def _terminate(signum: int, _: FrameType | None) -> NoReturn:
-    raise Terminated(_meant or signum)
+def _handle(signum: int, _: FrameType | None) -> None:
+    now = time.monotonic()
+    if _State.first_at:
+        if now - _State.first_at >= IMPATIENCE_S:
+            _leave_now(signum)
+        return
+    _State.first_at, _State.signum = now, _State.meant or signum
+    if _State.instead is None:
+        raise Terminated(_State.signum)
+    _State.instead()
 
 
-def _leave_now(signum: int, _: FrameType | None) -> NoReturn:
+def _leave_now(signum: int) -> NoReturn:
     os.write(2, b"Left without waiting.\n")
     # A private platform notices that its owner is gone, and removes itself.
     os._exit(128 + signum)

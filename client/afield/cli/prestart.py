@@ -83,7 +83,6 @@ def prestarted() -> Iterator[Prestart]:
     try:
         yield platform
     except KeyboardInterrupt as interrupt:
-        interrupts.force_next()
         if platform.lost:
             raise FailureError(_DIED) from interrupt
         raise

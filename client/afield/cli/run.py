@@ -1,6 +1,5 @@
 """`afield run`: run a function or a local entrypoint of a file, on a platform."""
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable
@@ -154,21 +153,17 @@ def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:
         _output(options),
         app.run(name=options.name, detach=options.detach, environment_name=options.environment),
     ):
-        try:
-            if candidate.kind == "entrypoint":
-                return _call_here(candidate.target.raw_f, arguments)
-            if options.detach:
-                return candidate.target.spawn(*arguments.args, **arguments.kwargs).get()
-            return candidate.target.remote(*arguments.args, **arguments.kwargs)
-        except KeyboardInterrupt:
-            interrupts.force_next()  # the app is stopped now; who does not want to wait for that may say so
-            raise
+        if candidate.kind == "entrypoint":
+            return _call_here(candidate.target.raw_f, arguments)
+        if options.detach:
+            return candidate.target.spawn(*arguments.args, **arguments.kwargs).get()
+        return candidate.target.remote(*arguments.args, **arguments.kwargs)
 
 
 def _call_here(function: Callable[..., Any], arguments: Arguments) -> Any:
     result = function(*arguments.args, **arguments.kwargs)
     if inspect.iscoroutine(result):
-        return asyncio.run(result)
+        return interrupts.run_async(result)
     return result
 
 

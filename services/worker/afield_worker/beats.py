@@ -34,6 +34,7 @@ class Beats:
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._when = 0.0
         self._put_at = -BUSY_S
 
     def changed(self) -> None:
@@ -76,9 +77,11 @@ class Beats:
             log.warning("could not sign off; the record lapses", error=str(error), seconds=WORKER_TTL)
 
     def _soon(self, seconds: float) -> None:
+        # Kept here: what uvloop returns for a time that has come already cannot tell it.
         when = self._loop.time() + seconds
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._when <= when:
                 return
             self._timer.cancel()
+        self._when = when
         self._timer = self._loop.call_at(when, self._due.set)

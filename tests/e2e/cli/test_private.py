@@ -43,14 +43,16 @@ def test_a_signal_ends_all(fresh: Cli, program: str, signum: signal.Signals, sta
     fresh.assert_clean(records)
 
 
-def test_a_second_signal_does_not_wait(fresh: Cli) -> None:
-    """The second Ctrl-C ends the command at once, and still nothing stays."""
+def test_impatience(fresh: Cli) -> None:
+    """A storm of Ctrl-C ends the command as one does, or at once, but never otherwise; and still nothing stays."""
     run = fresh.start("run", "waiting.py::sleep")
     until(run, "sleeping")
     records = fresh.records()
     while run.poll() is None:
         run.send_signal(signal.SIGINT)
     assert run.returncode == 130
+    assert run.stdout is not None
+    assert "Traceback" not in run.stdout.read()
     fresh.assert_clean(records)
 
 

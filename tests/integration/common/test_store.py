@@ -1,5 +1,8 @@
 """afield_common.store and jetstream: assets are made once, and found."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import anyio
 import pytest
 
@@ -7,9 +10,11 @@ from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError
 from afield._wire import subjects
 from afield._wire.streams import StreamSpec, assets, consumer_config
-from afield_common.errors import AssetsMissingError
+from afield_common.errors import AssetsMissingError, StorageError
 from afield_common.jetstream import JetStream
 from afield_common.store import ensure_assets, wait_for_assets
+from support.nats import NatsServer
+from support.services import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +46,55 @@ async def test_an_operators_stream_is_left_as_it_is(bus: Bus) -> None:
     await jet.create_stream(StreamSpec(name="LOGS", subjects=("log.>",), config={"max_age": 10**9 * 60}))
     assert "LOGS" not in await ensure_assets(bus, 1)
     assert (await jet.request("STREAM.INFO.LOGS"))["config"]["max_age"] == 10**9 * 60
+
+
+@pytest.fixture
+async def small(tmp_path: Path, anyio_backend: str) -> AsyncIterator[tuple[NatsServer, Bus]]:
+    """A server that has 1 GiB for everything."""
+    server = NatsServer(tmp_path / "small", max_file_store="1GB")
+    with server:
+        async with connected(server.url) as opened:
+            yield server, opened
+
+
+async def reserved(bus: Bus) -> int:
+    """Bytes that all streams reserve."""
+    jet = JetStream(bus)
+    infos = [await jet.request(f"STREAM.INFO.{name}") for name in await jet.stream_names()]
+    return sum(max(0, info["config"]["max_bytes"]) for info in infos)
+
+
+async def test_small_disk_holds_everything(small: tuple[NatsServer, Bus]) -> None:
+    """Told of a small disk, streams reserve half of it."""
+    _, bus = small
+    assert set(await ensure_assets(bus, 1, storage=2**30)) == {spec.name for spec in assets(1)}
+    assert await reserved(bus) <= 2**29
+
+
+async def test_server_that_turns_out_to_be_small_holds_everything(small: tuple[NatsServer, Bus]) -> None:
+    """Nobody knows how much it has: streams ask for less until they fit."""
+    _, bus = small
+    assert set(await ensure_assets(bus, 1)) == {spec.name for spec in assets(1)}
+    assert await reserved(bus) <= 2**30
+
+
+async def test_server_without_room_is_an_error(tmp_path: Path) -> None:
+    """The error names the stream, and what to do."""
+    with NatsServer(tmp_path / "tiny", max_file_store="1MB") as server:
+        async with connected(server.url) as bus:
+            with pytest.raises(StorageError, match="free some disk"):
+                await ensure_assets(bus, 1)
+
+
+async def test_limit_of_the_account_is_respected(tmp_path: Path) -> None:
+    """An account may have less than its server."""
+    account = """accounts { A { jetstream { max_file: 2GB }, users: [{user: a, password: a}] } }
+        no_auth_user: a"""
+    with NatsServer(tmp_path / "account", extra=account) as server:
+        async with connected(server.url) as bus:
+            assert await JetStream(bus).storage() == 2 * 10**9
+            await ensure_assets(bus, 1)
+            assert await reserved(bus) <= 10**9
 
 
 async def test_waiting_ends_when_the_assets_come(bus: Bus) -> None:

@@ -78,6 +78,7 @@ MAY_PUBLISH: dict[Role, list[str]] = {
         "wake.0",
         "registry.function.get",
         "scheduler.call.get",
+        "ctl.w.wk-1.waits",
         "$O.TMP.C.abc",
         f"$JS.API.DIRECT.GET.RESULTS.out.0.main.k3j9x2abcd.{CALL}.0-1",
     ],
@@ -116,6 +117,7 @@ MAY_NOT_PUBLISH: dict[Role, list[str]] = {
         "$O.CODE.C.abc",
         "out.0.x",
         "scheduler.fleet.stats",
+        "ctl.w.wk-1.stop",
     ],
     "operator": [],
 }

@@ -258,6 +258,43 @@ async def test_lost_race_is_run_again(bus: Bus) -> None:
         assert set((await bus.call(api.APP_GET, ref(app_id))).functions) == {"f", "g", "h"}
 
 
+async def waiting(bus: Bus) -> set[str]:
+    """The inputs that are stored."""
+    return set((await JetStream(bus).subjects("IN_0", "in.>")).subjects)
+
+
+async def test_inputs_that_come_after_the_end_are_swept(bus: Bus) -> None:
+    """What was on its way when an app was stopped is removed a while later; other apps keep theirs."""
+    clock = ManualClock()
+    async with registry(bus, clock):
+        app_id, (f,) = await started(bus, "f")
+        _, (other,) = await started(bus, "f")
+        await bus.call(api.APP_STOP, ref(app_id))
+        late, kept = (f"in.0.main.{each.function_id}.lo.fc-s-0-1.0-1.1" for each in (f, other))
+        for subject in (late, kept):
+            await bus.publisher.publish(subject, b"x", msg_id=subject)
+        assert await waiting(bus) == {late, kept}
+        with anyio.fail_after(10):
+            while await waiting(bus) != {kept}:
+                clock.advance(1.0)
+                await anyio.sleep(0.01)
+
+
+async def test_new_registry_sweeps_what_its_predecessor_did_not(bus: Bus) -> None:
+    """The registry that stopped the app may not have lived long enough."""
+    clock = ManualClock()
+    async with registry(bus, clock):
+        app_id, (f,) = await started(bus, "f")
+        await bus.call(api.APP_STOP, ref(app_id))
+    subject = f"in.0.main.{f.function_id}.hi.fc-s-0-1.0-1.1"
+    await bus.publisher.publish(subject, b"x", msg_id="1")
+    clock.advance(60)
+    async with registry(bus, clock):
+        with anyio.fail_after(10):
+            while await waiting(bus):  # noqa: ASYNC110 - asked of the server
+                await anyio.sleep(0.01)
+
+
 async def test_old_stopped_apps_are_erased(bus: Bus) -> None:
     """A day after its stop nothing of an app is left in the bucket."""
     clock = ManualClock()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -177,6 +178,66 @@ async def test_idle_container_is_stopped(world: World) -> None:
         ]
         await until_looked_again(world)
         assert len(worker.started) == 1
+
+
+async def test_idle_containers_make_room(world: World) -> None:
+    """On a host full of idle containers, a function that has none gets its first, long before they lapse."""
+    one, two = [await world.function(resources=Resources(cpu=1.0)) for _ in range(2)]
+    async with fake_worker(world.bus, cpus=2.0) as worker:
+        await world.send(one, 2)
+        await until(lambda: len(worker.containers) == 2)
+        await world.purge()
+        await worker.idle_since(time.time() - 5)
+        await world.send(two)
+        await until(lambda: worker.started[-1].function == two)
+        await until(lambda: worker.stopped)
+        assert (worker.stopped[0].container_id, worker.stopped[0].only_if_idle) == (
+            min(s.container_id for s in worker.started[:2]),
+            True,
+        )
+        assert "made room" in worker.stopped[0].reason
+
+
+async def test_busy_containers_do_not_keep_a_function_from_its_first(world: World) -> None:
+    """Cores are promised more than once before a function has nobody at all."""
+    one, two = [await world.function(resources=Resources(cpu=2.0)) for _ in range(2)]
+    async with fake_worker(world.bus, cpus=2.0) as worker:
+        await world.send(one, 5)
+        await until(lambda: worker.containers)
+        await world.send(two, 5)
+        await until(lambda: worker.started[-1].function == two)
+        await until_looked_again(world)
+        assert [s.function for s in worker.started] == [one, two]
+        assert not worker.stopped
+
+
+async def test_what_waits_for_its_own_calls_is_no_obstacle(world: World) -> None:
+    """A function whose containers all wait gets another one for each pack that is left, beyond the cores."""
+    f = await world.function(resources=Resources(cpu=1.0))
+    async with fake_worker(world.bus, cpus=2.0) as worker:
+        await world.send(f, 6)
+        for number in (2, 4, 6):
+            await until(lambda wanted=number: len(worker.containers) == wanted)  # type: ignore[misc]
+            await worker.report(containers=tuple(replace(c, waits=True) for c in worker.containers))
+        await until_looked_again(world)
+        assert len(worker.started) == 6
+
+
+async def test_memory_is_waited_for(world: World) -> None:
+    """Where memory is what is short, the new container comes when the old one is gone, and a busy one may finish."""
+    one, two = [await world.function(resources=Resources(memory_mib=3000)) for _ in range(2)]
+    async with fake_worker(world.bus) as worker:
+        await world.send(one)
+        await until(lambda: worker.containers)
+        await worker.report(containers=tuple(replace(c, started_at=1.0) for c in worker.containers))
+        await world.send(two)
+        await until(lambda: any(s.when_idle for s in worker.stopped))
+        assert len(worker.started) == 1
+        container_id = worker.containers[0].container_id
+        await worker.report(containers=())
+        await worker.tell("container.stopped", one, container_id)
+        await until(lambda: len(worker.started) == 2)
+        assert worker.started[1].function == two
 
 
 async def test_refusal_tries_another_worker(world: World) -> None:

@@ -69,3 +69,60 @@ def test_the_loss_of_the_reader_interrupts() -> None:
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(20) == 141
+
+
+STUBBORN = """
+import time
+from afield.cli import interrupts
+interrupts.install()
+print("ready", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("stays", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    """A repeated signal is one and the same; one that comes later ends the process, whatever it is doing."""
+    with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stays\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(interrupts.IMPATIENCE_S)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+
+
+ASYNC = """
+import asyncio
+from afield.cli import interrupts
+interrupts.install()
+
+async def main():
+    print("ready", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0)
+        print("cleaned up", flush=True)
+
+try:
+    interrupts.run_async(main())
+except KeyboardInterrupt as interrupt:
+    raise SystemExit(interrupts.status(interrupt))
+"""
+
+
+def test_coroutines_are_cancelled() -> None:
+    """The first signal cancels a coroutine, which can clean up asynchronously; the exit status is the signal's."""
+    with subprocess.Popen([sys.executable, "-c", ASYNC], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "cleaned up\n"
+        assert process.wait(20) == 143

@@ -15,6 +15,12 @@ from support.waiting import until
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop of the services."""
+    return "asyncio", {"use_uvloop": True}
+
+
 class FakeBucket:
     """Keeps what is put; fails as long as it is told to."""
 
@@ -54,6 +60,24 @@ async def test_changes_are_gathered_into_one_put() -> None:
         await until(lambda: bucket.puts)
         tasks.cancel_scope.cancel()
     assert len(bucket.puts) == 1
+
+
+async def test_what_was_learnt_is_told_before_anything_else() -> None:
+    """It overtakes a put that is planned, whatever comes after; on the loop that services run on."""
+    bucket = FakeBucket()
+    beats = Beats(cast("Bucket", bucket), "wk-1", record)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(beats.run)
+        beats.busy()
+        beats.learnt()
+        beats.changed()
+        beats.learnt()
+        await until(lambda: bucket.puts)
+        assert len(bucket.puts) == 1
+        beats.busy()
+        beats.changed()
+        await until(lambda: len(bucket.puts) == 2)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_put_that_fails_is_not_the_end() -> None:

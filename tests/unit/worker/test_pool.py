@@ -8,24 +8,15 @@ from afield._wire.streams import ACK_WAIT
 from afield_worker.instructions import (
     Ack,
     Fetch,
-    Interrupt,
     Kill,
     Nak,
     Progress,
     Pull,
     Send,
     Settle,
-    StoreChunk,
     Unpull,
 )
-from support.pool import CALL, World, pack, raised, record, retries
-
-
-@pytest.fixture
-def world() -> World:
-    """A pool without containers."""
-    return World()
-
+from support.pool import World, pack, raised, record, retries
 
 # -- pulling ------------------------------------------------------------------------------------------------
 
@@ -376,243 +367,7 @@ def test_a_container_that_is_not_ready_in_time_is_killed(world: World) -> None:
     assert "startup timeout of 5 s" in world.of(Settle)[0].results[0].error.message
 
 
-# -- deadlines ---------------------------------------------------------------------------------------------------
-
-
-def test_a_late_input_is_interrupted_then_killed(world: World) -> None:
-    """The caller is told of the timeout, not of the kill."""
-    world.container(timeout=10.0)
-    world.deliver(pack())
-    assert [i for i in world.wait(10.0) if not isinstance(i, Progress)] == [Interrupt("ta-1")]
-    assert Kill("ta-1") in world.wait(2.0)
-    world.exit(signal=9)
-    assert world.of(Settle)[0].results[0].error.kind == "timeout"
-
-
-def test_an_interrupt_that_is_heeded_ends_one_input_only(world: World) -> None:
-    """The guest reports the timeout, and goes on with the rest of the pack."""
-    world.container(timeout=10.0)
-    world.deliver(pack(0, 2))
-    world.wait(10.0)
-    world.fail("ta-1", 0, raised("timeout"), run_s=10.0)
-    assert not [i for i in world.wait(9.0) if isinstance(i, Kill | Interrupt)]
-    world.answer("ta-1", InputResult(index=1, status="ok", value=b""))
-    assert [r.status for r in world.of(Settle)[0].results] == ["error", "ok"]
-
-
-def test_an_interrupt_that_hit_the_next_input_costs_it_nothing(world: World) -> None:
-    """An input that hardly ran did not time out: it runs again, alone."""
-    world.container(timeout=10.0)
-    world.deliver(pack(0, 2))
-    world.wait(10.0)
-    world.answer(
-        "ta-1",
-        InputResult(index=0, status="ok", value=b"", run_s=10.0),
-        InputResult(index=1, status="error", error=raised("timeout"), run_s=0.1),
-    )
-    (settle,) = world.of(Settle)
-    assert [(m.input_index, m.attempt, m.losses) for m in settle.moved] == [(1, 1, 0)]
-
-
-def test_every_result_restarts_the_clock(world: World) -> None:
-    """The timeout is for one input, not for the pack."""
-    world.container(timeout=10.0)
-    world.deliver(pack(0, 2))
-    world.wait(9.0)
-    world.answer("ta-1", InputResult(index=0, status="ok", value=b""))
-    assert not [i for i in world.wait(9.0) if isinstance(i, Interrupt)]
-
-
-def test_a_pack_that_hangs_beyond_interrupts_is_taken_apart(world: World) -> None:
-    """Nobody knows which of several inputs hung; no attempt is charged to them."""
-    world.container(timeout=1.0)
-    world.deliver(pack(0, 2))
-    world.wait(3.0)
-    world.exit(signal=9)
-    (settle,) = world.of(Settle)
-    assert [(m.input_index, m.attempt, m.losses) for m in settle.moved] == [(0, 1, 0), (1, 1, 0)]
-
-
-def test_a_timeout_costs_an_attempt(world: World) -> None:
-    """Retries are for timeouts, too."""
-    world.container(timeout=1.0, retries=retries(1))
-    world.deliver(pack())
-    world.wait(3.0)
-    world.exit(signal=9)
-    assert [m.attempt for m in world.of(Settle)[0].moved] == [2]
-
-
-# -- generators ------------------------------------------------------------------------------------------------
-
-
-def test_the_end_of_a_generator_waits_until_its_values_are_stored(world: World) -> None:
-    """Who sees the end finds every value."""
-    world.container(is_generator=True)
-    world.deliver(pack(kind="generator"))
-    (run,) = world.runs()
-    world.take(
-        world.pool.generators.yields(
-            "ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now
-        )
-    )
-    assert world.of(StoreChunk)[0].number == 0
-    world.answer()
-    assert not world.of(Settle)
-    world.store_chunk()
-    assert world.of(Settle)
-
-
-def test_credit_is_passed_on_to_the_guest(world: World) -> None:
-    """The running total of what the caller took, plus the window."""
-    world.container(is_generator=True)
-    world.deliver(pack(kind="generator"))
-    (run,) = world.runs()
-    assert run.credit == 128
-    world.take(world.pool.generators.credit(CALL, 10, world.now))
-    assert world.of(Send) == [Send("ta-1", guest.Credit(token=run.token, total=138))]
-    assert not world.take(world.pool.generators.credit(CALL, 5, world.now))
-
-
-def test_a_generator_that_waits_for_its_caller_is_not_late(world: World) -> None:
-    """Its clock stands while it has no credit."""
-    world.container(is_generator=True, timeout=1.0)
-    world.deliver(pack(kind="generator"))
-    (run,) = world.runs()
-    frame = guest.Yields(token=run.token, first=0, values=(b"",) * 128)
-    world.take(world.pool.generators.yields("ta-1", frame, world.now))
-    assert not [i for i in world.wait(60.0) if isinstance(i, Interrupt)]
-    world.take(world.pool.generators.credit(CALL, 128, world.now))
-    assert Interrupt("ta-1") in world.wait(1.0)
-
-
-def test_a_generator_is_not_run_again_once_a_value_was_published(world: World) -> None:
-    """A lost container ends the call."""
-    world.container(is_generator=True, retries=retries(3))
-    world.deliver(pack(kind="generator"))
-    (run,) = world.runs()
-    world.take(
-        world.pool.generators.yields(
-            "ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now
-        )
-    )
-    world.store_chunk()
-    world.exit(signal=9)
-    assert world.of(Settle)[0].results[0].error.kind == "lost"
-
-
-def test_a_second_run_of_a_generator_ends_when_the_first_left_values(world: World) -> None:
-    """The stream refused its first chunk: another run came before."""
-    world.container(is_generator=True)
-    world.deliver(pack(kind="generator"), times=2)
-    (run,) = world.runs()
-    world.take(
-        world.pool.generators.yields(
-            "ta-1", guest.Yields(token=run.token, first=0, values=(b"a",)), world.now
-        )
-    )
-    held = next(iter(world.pool.held.values()))
-    world.running.pop("ta-1")
-    world.take(world.pool.generators.chunk_refused(held, world.now))
-    assert world.of(Settle)[0].results[0].error.kind == "lost"
-    assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=0.0))]
-
-
-def test_a_generator_that_was_ended_ends_once(world: World) -> None:
-    """The refusal of its second chunk changes nothing any more."""
-    world.container(is_generator=True)
-    world.deliver(pack(kind="generator"), times=2)
-    (run,) = world.runs()
-    for number in range(2):
-        frame = guest.Yields(token=run.token, first=number, values=(b"a",))
-        world.take(world.pool.generators.yields("ta-1", frame, world.now))
-    held = next(iter(world.pool.held.values()))
-    world.take(world.pool.generators.chunk_refused(held, world.now))
-    assert not world.take(world.pool.generators.chunk_refused(held, world.now))
-    assert Ack(1) in world.store()
-
-
-# -- cancel, stop, drain -----------------------------------------------------------------------------------------
-
-
-def test_a_running_input_is_cancelled_by_frame_and_interrupt(world: World) -> None:
-    """The guest says `cancelled`, and that is the result."""
-    world.container()
-    world.deliver(pack())
-    world.take(world.pool.cancel(CALL, (), world.now))
-    assert [type(i) for i in world.said] == [Send, Interrupt]
-    world.answer("ta-1", InputResult(index=0, status="cancelled"))
-    assert world.of(Settle)[0].results[0].status == "cancelled"
-
-
-def test_code_that_ignores_its_cancellation_is_killed(world: World) -> None:
-    """After two seconds; the other inputs of the pack run again."""
-    world.container()
-    world.deliver(pack(0, 2))
-    world.take(world.pool.cancel(CALL, (0,), world.now))
-    assert Kill("ta-1") in world.wait(2.0)
-    world.exit(signal=9)
-    assert [r.status for r in world.of(Settle)[0].results] == ["cancelled", "moved"]
-
-
-def test_a_waiting_pack_is_cancelled_without_running(world: World) -> None:
-    """Its result is stored as cancelled."""
-    world.container(ready=False)
-    world.deliver(pack())
-    world.take(world.pool.cancel(CALL, (), world.now))
-    assert world.of(Settle)[0].results[0].status == "cancelled"
-
-
-def test_a_waiting_pack_that_is_cancelled_in_part_tells_the_guest(world: World) -> None:
-    """The frame with the inputs is followed by one that names those not to begin."""
-    world.container(ready=False)
-    world.deliver(pack(0, 2))
-    world.take(world.pool.cancel(CALL, (1,), world.now))
-    world.take(world.pool.container_ready("ta-1", world.now))
-    token = world.runs()[0].token
-    assert world.of(Send)[-1] == Send("ta-1", guest.Cancel(token=token, indices=(1,)))
-
-
-def test_terminate_containers_kills_at_once(world: World) -> None:
-    """Without waiting for the user code."""
-    world.container()
-    world.deliver(pack())
-    assert world.take(world.pool.cancel(CALL, (), world.now, terminate=True)) == [
-        Kill("ta-1"),
-        Unpull("fu-1"),
-    ]
-
-
-def test_a_stopped_container_finishes_what_it_runs(world: World) -> None:
-    """It takes nothing new, and what it still stores is acknowledged."""
-    world.container()
-    world.deliver(pack(0))
-    world.take(world.pool.stop_container("ta-1", world.now))
-    assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=30.0))]
-    world.answer()
-    world.deliver(pack(1))
-    assert world.of(Nak)
-    world.exit(exit_code=0)
-    assert world.store() == [Ack(1)]
-
-
-def test_a_container_that_does_not_stop_is_killed(world: World) -> None:
-    """Its pack goes back, and no loss is counted."""
-    world.container()
-    world.deliver(pack(0, 2))
-    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0))
-    assert Kill("ta-1") in world.wait(3.0)
-    world.exit(signal=9)
-    assert [m.losses for m in world.of(Settle)[0].moved] == [0, 0]
-
-
-def test_a_container_of_a_stopped_app_is_aborted(world: World) -> None:
-    """What it runs is cancelled, for nobody waits for it."""
-    world.container()
-    world.deliver(pack())
-    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0, abort=True))
-    assert world.of(Interrupt)
-    world.exit(signal=9)
-    assert world.of(Settle)[0].results[0].status == "cancelled"
+# -- the end, and the rest ---------------------------------------------------------------------------------
 
 
 def test_a_draining_worker_sends_back_what_waits(world: World) -> None:
@@ -651,6 +406,66 @@ def test_a_container_is_idle_since_its_last_result(world: World) -> None:
     world.wait(1.0)
     world.answer()
     assert world.pool.containers["ta-1"].idle_since == world.now
+
+
+def test_nothing_waits_behind_one_that_waits_itself(world: World) -> None:
+    """What it waits for may be the very pack behind it: that goes back, and nothing more is asked for."""
+    world.container()
+    world.deliver(pack(0), "hi")
+    world.wait(0.001)
+    world.answer()
+    world.deliver(pack(1), "hi")
+    world.deliver(pack(2), "hi")
+    said = world.pool.waits("ta-1", "session", 1, world.now)
+    assert said is not None
+    world.take(said)
+    assert world.naks() == [Nak(3, 0.0)]
+    assert not world.of(Pull)
+
+
+def test_waiting_is_told_once_and_forgotten_with_the_pack(world: World) -> None:
+    """Repeats change nothing; each client inside is counted; and an idle container waits for nobody."""
+    world.container()
+    assert world.pool.waits("ta-1", "a", 1, world.now) is None
+    world.deliver(pack(0))
+    assert world.pool.waits("ta-1", "a", 1, world.now) is not None
+    assert world.pool.waits("ta-1", "a", 3, world.now) is None
+    assert world.pool.waits("ta-1", "b", 1, world.now) is not None
+    assert world.pool.waits("ta-1", "a", 0, world.now) is not None
+    assert world.pool.containers["ta-1"].waits == {"b"}
+    world.answer()
+    assert not world.pool.containers["ta-1"].waits
+    assert world.pool.waits("ta-gone", "a", 1, world.now) is None
+
+
+def test_a_container_that_retires_finishes_what_it_runs(world: World) -> None:
+    """It gets nothing new, ends in its own time without being hurried, and then stops."""
+    world.container(timeout=1000.0)
+    world.deliver(pack(0))
+    world.take(world.pool.retire_container("ta-1", world.now))
+    assert world.of(Unpull)
+    world.wait(900.0)
+    assert not world.of(Interrupt) and not world.of(Kill)
+    said = world.answer()
+    assert [s.frame for s in said if isinstance(s, Send)] == [guest.Stop(grace_s=30.0)]
+
+
+def test_an_idle_container_retires_at_once(world: World) -> None:
+    """There is nothing to wait for; twice is once."""
+    world.container()
+    world.take(world.pool.retire_container("ta-1", world.now))
+    assert [s.frame for s in world.of(Send)] == [guest.Stop(grace_s=30.0)]
+    assert world.pool.retire_container("ta-1", world.now) == []
+
+
+def test_run_time_is_what_the_guest_says(world: World) -> None:
+    """A busy worker or link is no reason for more containers, so the mean is of the seconds that the inputs ran."""
+    world.container()
+    world.deliver(pack(0, 2))
+    world.wait(0.5)
+    results = [InputResult(index=i, status="ok", value=b"", run_s=0.001) for i in range(2)]
+    world.answer("ta-1", *results)
+    assert world.pool.functions["fu-1"].mean == pytest.approx(0.002)
 
 
 def test_late_frames_of_a_lost_pack_are_for_nobody(world: World) -> None:
