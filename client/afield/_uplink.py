@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio.to_thread
 
@@ -117,36 +118,43 @@ class Uplink:
         self._hold.release()
 
 
+_Place = tuple[str, config.Server | None, Path]
+"""What decides which platform is meant: environment, configured server, state folder. A program may change each."""
+
 _lock = threading.Lock()
-_default: dict[str, Uplink] = {}
+_default: dict[_Place, Uplink] = {}
 
 
-def known_default(ws: str) -> Uplink | None:
-    """Return the default uplink for an environment if there is one already."""
-    return _default.get(ws)
+def _place(ws: str | None) -> _Place:
+    return config.environment(ws), config.server(), config.state_dir()
+
+
+def known_default(ws: str | None) -> Uplink | None:
+    """Return the default uplink for an environment (the configured one, if None) if there is one already."""
+    return _default.get(_place(ws))
 
 
 def default_uplink(ws: str | None = None) -> Uplink:
     """Return the default uplink for an environment (the configured one, if None), making it at first use. Blocking."""
-    name = config.environment(ws)
-    known = _default.get(name)
+    place = _place(ws)
+    known = _default.get(place)
     if known is not None:
         return known
     with _lock:
-        if name not in _default:
-            _default[name] = Uplink(embedded.acquire(), name)
-            get_portal().on_close(lambda: _close_default(name))
-        return _default[name]
+        if place not in _default:
+            _default[place] = Uplink(embedded.acquire(), place[0])
+            get_portal().on_close(lambda: _close_default(place))
+        return _default[place]
 
 
 async def default_uplink_async(ws: str | None = None) -> Uplink:
     """As `default_uplink`, without blocking the running loop."""
-    known = known_default(config.environment(ws))
+    known = known_default(ws)
     return known if known is not None else await anyio.to_thread.run_sync(default_uplink, ws)
 
 
-async def _close_default(ws: str) -> None:
-    uplink = _default.pop(ws, None)
+async def _close_default(place: _Place) -> None:
+    uplink = _default.pop(place, None)
     if uplink is not None:
         await uplink.close_portal_client()
         await anyio.to_thread.run_sync(uplink.release)

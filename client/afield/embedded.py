@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -94,9 +95,10 @@ def acquire(*, on_progress: Progress | None = None) -> Platform:
     record = find_running(on_progress=on_progress)
     if record is not None:
         return Platform(_address(record), pid=record["pid"], folder=_launch.shared_folder())
-    launched = _own.hold(on_progress)
+    own = _own.setdefault(config.state_dir(), _Own())
+    launched = own.hold(on_progress)
     return Platform(
-        _address(launched.record), pid=launched.process.pid, folder=launched.folder, release=_own.let_go
+        _address(launched.record), pid=launched.process.pid, folder=launched.folder, release=own.let_go
     )
 
 
@@ -142,13 +144,12 @@ def _address(record: dict[str, Any]) -> PlatformAddress:
 
 
 class _Own:
-    """The private platform of this process, shared by all its holds."""
+    """The private platform of this process in one state folder, shared by all its holds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._launched: Launched | None = None
         self._holds = 0
-        os.register_at_fork(after_in_child=self._forked)
 
     def hold(self, on_progress: Progress | None) -> Launched:
         with self._lock:
@@ -178,7 +179,8 @@ class _Own:
             raise PlatformError(f"somebody else holds the new folder {folder.root}")
         return launched
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
+        """Forget the platform: the process is a fork of the one that holds it."""
         # A child that lives on must not keep its parent's platform alive, nor stop it.
         self._lock = threading.Lock()
         launched, self._launched, self._holds = self._launched, None, 0
@@ -186,4 +188,13 @@ class _Own:
             launched.disown()
 
 
-_own: Final = _Own()
+_own: Final[dict[Path, _Own]] = {}
+"""By the state folder, which a program can change (AFIELD_HOME)."""
+
+
+def _after_fork() -> None:
+    for own in _own.values():
+        own.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -185,36 +185,38 @@ TMP: Final = _object_bucket("TMP", max_bytes=16 * 2**30, max_age=_seconds(DAY))
 """Payloads over INLINE_LIMIT, gone with their call, after a day at the latest."""
 
 
-RESERVED_SHARE: Final = 0.5
-"""Share of a server's storage that streams with a bound may reserve; inputs and results need the rest."""
-
 LEAST_BYTES: Final = {"LOGS": 16 * 2**20, "EVENTS": 4 * 2**20, "OBJ_CODE": 128 * 2**20, "OBJ_TMP": 64 * 2**20}
-"""Bytes below which a stream with a bound is of no use: the largest source bundle must fit into CODE."""
+"""Bytes below which a stream that reserves some is of no use: the largest source bundle must fit into CODE."""
+
+RESERVED_SHARE: Final = 0.5
+"""Share of a server's storage that these streams may reserve; inputs and results need the rest."""
+
+STORAGE_WANTED: Final = int(
+    sum(spec.config["max_bytes"] for spec in (LOGS, EVENTS, CODE, TMP)) / RESERVED_SHARE
+)
+"""Bytes of storage from which nothing is scaled down."""
+
+LEAST_STORAGE: Final = 64 * 2**20
+"""Bytes of storage below which everything is at LEAST_BYTES."""
 
 
-def assets(shards: int, storage: int | None = None) -> tuple[StreamSpec, ...]:
+def assets(shards: int, storage: int = STORAGE_WANTED) -> tuple[StreamSpec, ...]:
     """Everything that must exist on the server, for a platform with this many input shards.
 
-    `storage`: bytes that the server can store, None when nobody knows of a limit. What LOGS, EVENTS, CODE and TMP
-    reserve is scaled down to RESERVED_SHARE of it, in proportion, though never below LEAST_BYTES.
+    `storage`: bytes that the server can store. What LOGS, EVENTS, CODE and TMP reserve is scaled down to
+    RESERVED_SHARE of it, in proportion, though never below LEAST_BYTES.
     """
     if not 1 <= shards <= 64:
         raise ValueError(f"expected 1 to 64 input shards, got {shards}")
     inputs = tuple(input_stream(shard) for shard in range(shards))
-    wanted = (*inputs, RESULTS, LOGS, EVENTS, CRON, REG, LEASE, WORKERS, CODE, TMP)
-    if storage is None:
-        return wanted
-    reserved = sum(spec.config.get("max_bytes", 0) for spec in wanted)
-    share = min(1.0, storage * RESERVED_SHARE / reserved)
-    return tuple(scaled(spec, share) for spec in wanted)
+    share = min(1.0, storage / STORAGE_WANTED)
+    logs, events, code, tmp = (_scaled(spec, share) for spec in (LOGS, EVENTS, CODE, TMP))
+    return (*inputs, RESULTS, logs, events, CRON, REG, LEASE, WORKERS, code, tmp)
 
 
-def scaled(spec: StreamSpec, share: float) -> StreamSpec:
-    """Return a stream with this share of the bytes that it reserves, LEAST_BYTES at least; others as they are."""
-    if spec.name not in LEAST_BYTES or share >= 1.0:
-        return spec
+def _scaled(spec: StreamSpec, share: float) -> StreamSpec:
     size = max(LEAST_BYTES[spec.name], int(spec.config["max_bytes"] * share))
-    return replace(spec, config={**spec.config, "max_bytes": min(size, spec.config["max_bytes"])})
+    return replace(spec, config={**spec.config, "max_bytes": size})
 
 
 def consumer_config(ws: str, function_id: str, shard: int, lane: Lane) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_PIPE
     if code > 128:
-        interrupts.ignore()
+        interrupts.leave(code)
     sys.exit(code)
 
 

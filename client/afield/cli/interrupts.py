@@ -5,6 +5,7 @@ second later or more, ends it at once. (Sooner is no impatience: a terminal and 
 """
 
 import asyncio
+import atexit
 import os
 import select
 import signal
@@ -78,10 +79,20 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
         _State.instead = None
 
 
-def ignore() -> None:
-    """Call when all is done: the interpreter gives signals their deadly default back while it ends."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
+def leave(status: int) -> NoReturn:
+    """End the process after an interrupt, when all else is done.
+
+    Not by way of the interpreter's own end: it gives signals their deadly default back, and one more would change the
+    exit status.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:  # its reader has gone
+            continue
+    os._exit(status)
 
 
 def end(meaning: signal.Signals = signal.SIGTERM) -> None:

@@ -81,6 +81,11 @@ class JetStream:
         body = {"name": spec.name, "subjects": list(spec.subjects), **spec.config}
         await self.request(f"STREAM.CREATE.{spec.name}", body)
 
+    async def update_stream(self, spec: StreamSpec) -> None:
+        """Give a stream that exists this configuration."""
+        body = {"name": spec.name, "subjects": list(spec.subjects), **spec.config}
+        await self.request(f"STREAM.UPDATE.{spec.name}", body)
+
     async def create_consumer(self, stream: str, config: dict[str, Any]) -> None:
         """Create a durable consumer; harmless when it exists with the same configuration."""
         name = config["durable_name"]

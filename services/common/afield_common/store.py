@@ -6,7 +6,7 @@ import anyio
 
 from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError, BusError
-from afield._wire.streams import StreamSpec, assets, scaled
+from afield._wire.streams import LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
 from afield_common.errors import AssetsMissingError, StorageError
 from afield_common.jetstream import STORAGE_EXCEEDED, STREAM_NAME_IN_USE, UNAVAILABLE, JetStream
 from afield_common.log import get_logger
@@ -34,23 +34,65 @@ async def ensure_assets(
     if not missing:
         return ()
     known = [size for size in (storage, await jet.storage()) if size is not None]
-    wanted = [spec for spec in assets(shards, min(known, default=None)) if spec.name in missing]
-    failures: list[StorageError] = []
-
-    async def create(spec: StreamSpec) -> None:
-        try:
-            await _create(jet, spec)
-        except StorageError as error:
-            failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for spec in wanted:
-            tasks.start_soon(create, spec)
-    if failures:
-        raise failures[0]
-    names = tuple(spec.name for spec in wanted)
+    maker = _Maker(jet, shards, missing)
+    await maker.make(min(known, default=STORAGE_WANTED))
+    names = tuple(spec.name for spec in assets(shards) if spec.name in missing)
     log.info("created streams", streams=names)
     return names
+
+
+class _Maker:
+    """Creates what is missing, smaller and smaller until the server has room for it."""
+
+    def __init__(self, jet: JetStream, shards: int, missing: set[str]) -> None:
+        self._jet = jet
+        self._shards = shards
+        self._missing = missing
+        self._made: dict[str, StreamSpec] = {}
+
+    async def make(self, storage: int) -> None:
+        """Create everything for a server that can store so many bytes."""
+        refusal = await self._try(storage)
+        if refusal is None:
+            return
+        while refusal is not None:
+            storage //= 2
+            log.warning("the server has too little room; reserving less", storage_mib=storage // 2**20)
+            refusal = await self._try(storage)
+        # It just fits, so there may be nothing left for inputs and results.
+        await self._try(storage // 2)
+
+    async def _try(self, storage: int) -> StorageError | None:
+        """Create what is not there yet, and cut what is; return the first refusal for lack of room."""
+        refusals: list[StorageError] = []
+
+        async def put(spec: StreamSpec) -> None:
+            refusal = await self._put(spec)
+            if refusal is not None:
+                refusals.append(refusal)
+
+        async with anyio.create_task_group() as tasks:
+            for spec in assets(self._shards, storage):
+                if spec.name in self._missing and self._made.get(spec.name) != spec:
+                    tasks.start_soon(put, spec)
+        if refusals and storage < LEAST_STORAGE:
+            raise refusals[0]
+        return refusals[0] if refusals else None
+
+    async def _put(self, spec: StreamSpec) -> StorageError | None:
+        try:
+            if spec.name in self._made:
+                await self._jet.update_stream(spec)
+            else:
+                await self._jet.create_stream(spec)
+        except ApiRefusedError as error:
+            if error.err_code in STORAGE_EXCEEDED:
+                return StorageError(spec.name, int(spec.config.get("max_bytes", 0)), error.description)
+            if error.err_code != STREAM_NAME_IN_USE:
+                raise
+            log.warning("stream exists with another configuration", stream=spec.name)
+        self._made[spec.name] = spec
+        return None
 
 
 async def wait_for_assets(bus: Bus, shards: int, *, timeout: float = 30.0) -> None:
@@ -81,30 +123,6 @@ async def _missing(jet: JetStream, specs: tuple[StreamSpec, ...], timeout: float
             else:
                 return [spec for spec in specs if spec.name not in names]
     raise AssetsMissingError(tuple(spec.name for spec in specs), timeout)
-
-
-async def _create(jet: JetStream, spec: StreamSpec) -> None:
-    """Create one stream, smaller than asked for where the server has not got the room."""
-    while True:
-        try:
-            await jet.create_stream(spec)
-        except ApiRefusedError as error:
-            if error.err_code in STORAGE_EXCEEDED:
-                spec = _smaller(spec, error)
-                continue
-            if error.err_code != STREAM_NAME_IN_USE:
-                raise
-            log.warning("stream exists with another configuration", stream=spec.name)
-        return
-
-
-def _smaller(spec: StreamSpec, error: ApiRefusedError) -> StreamSpec:
-    less = scaled(spec, 0.5)
-    asked = int(spec.config.get("max_bytes", 0))
-    if int(less.config.get("max_bytes", 0)) >= asked:
-        raise StorageError(spec.name, asked, error.description) from error
-    log.warning("the server has too little room; asking for half", stream=spec.name, max_bytes=asked)
-    return less
 
 
 def _pauses() -> Iterable[float]:

@@ -11,7 +11,7 @@ from afield._bus.connection import Bus
 from afield._bus.errors import ApiFailure
 from afield._wire import api, subjects
 from afield._wire.codec import decode
-from afield._wire.functions import FunctionRecord
+from afield._wire.functions import AppState, FunctionRecord
 from afield._wire.messages import Event
 from afield_common.clock import ManualClock
 from afield_common.jetstream import JetStream
@@ -43,9 +43,11 @@ def ref(app_id: str = "", name: str = "", reason: str = "") -> api.AppRef:
     return api.AppRef(ws="main", app_id=app_id, name=name, reason=reason)
 
 
-async def started(bus: Bus, *names: str) -> tuple[str, tuple[FunctionRecord, ...]]:
+async def started(
+    bus: Bus, *names: str, state: AppState = "ephemeral"
+) -> tuple[str, tuple[FunctionRecord, ...]]:
     """Start an app with functions."""
-    made = await bus.call(api.APP_CREATE, create())
+    made = await bus.call(api.APP_CREATE, create(state=state))
     request = publish(*(spec(name) for name in names), app_id=made.app_id)
     return made.app_id, (await bus.call(api.APP_PUBLISH, request)).functions
 
@@ -268,7 +270,7 @@ async def test_inputs_that_come_after_the_end_are_swept(bus: Bus) -> None:
     clock = ManualClock()
     async with registry(bus, clock):
         app_id, (f,) = await started(bus, "f")
-        _, (other,) = await started(bus, "f")
+        _, (other,) = await started(bus, "f", state="detached")
         await bus.call(api.APP_STOP, ref(app_id))
         late, kept = (f"in.0.main.{each.function_id}.lo.fc-s-0-1.0-1.1" for each in (f, other))
         for subject in (late, kept):

@@ -1,6 +1,7 @@
 """When a container tells that it waits for calls of its own."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from afield._waits import TELL_S, WaitTeller
@@ -29,7 +30,7 @@ async def test_short_calls_are_not_told() -> None:
     while anyio.current_time() < until:
         told.teller.began()
         told.teller.over()
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
     assert told.said == []
     told.teller.close()
 

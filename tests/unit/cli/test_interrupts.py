@@ -39,8 +39,8 @@ WAITING = """
 import signal, time
 from afield.cli import interrupts
 interrupts.install()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt as interrupt:
     raise SystemExit(interrupts.status(interrupt))
@@ -75,8 +75,8 @@ STUBBORN = """
 import time
 from afield.cli import interrupts
 interrupts.install()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("stays", flush=True)

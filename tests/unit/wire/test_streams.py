@@ -29,31 +29,31 @@ def test_number_of_shards_is_bounded(shards: int) -> None:
         streams.assets(shards)
 
 
-def reserved(storage: int | None) -> dict[str, int]:
+def reserved(storage: int = streams.STORAGE_WANTED) -> dict[str, int]:
     """What streams with a bound reserve on a server with so many bytes."""
     found = {spec.name: spec.config.get("max_bytes", 0) for spec in streams.assets(1, storage)}
     return {name: size for name, size in found.items() if size}
 
 
-@pytest.mark.parametrize("storage", [None, 2**50, 50 * 2**30])
-def test_a_large_disk_gives_what_is_wanted(storage: int | None) -> None:
+@pytest.mark.parametrize("storage", [2**50, 50 * 2**30])
+def test_a_large_disk_gives_what_is_wanted(storage: int) -> None:
     """25 GiB, where that is half of the disk or less."""
     assert sum(reserved(storage).values()) == 25 * 2**30
 
 
-@given(st.integers(2 * 2**30, 2**41))
+@given(st.integers(4 * 2**30, 2**41))
 def test_reservations_leave_half_of_a_disk(storage: int) -> None:
     """Inputs and results have the other half; every stream with a bound keeps its share, and its least."""
     sizes = reserved(storage)
     assert sum(sizes.values()) <= storage / 2
-    whole = reserved(None)
+    whole = reserved()
     assert sizes.keys() == whole.keys()
     assert all(streams.LEAST_BYTES[name] <= size <= whole[name] for name, size in sizes.items())
 
 
 def test_a_tiny_disk_gives_the_least() -> None:
     """Below that a stream would be of no use."""
-    assert reserved(1) == streams.LEAST_BYTES
+    assert reserved(1) == reserved(streams.LEAST_STORAGE) == streams.LEAST_BYTES
 
 
 def test_queues_and_results_keep_the_first() -> None:

@@ -348,3 +348,20 @@ def signal_names(number: int) -> str:
 
 if __name__ == "__main__":
     raise SystemExit("this block must never run in a container")
+
+
+@app.function()
+def fibonacci(n: int) -> int:
+    return n if n < 2 else fibonacci.remote(n - 1) + fibonacci.remote(n - 2)
+
+
+@app.function()
+async def fibonacci_at_once(n: int) -> int:
+    if n < 2:
+        return n
+    return sum(await asyncio.gather(*(fibonacci_at_once.remote.aio(n - k) for k in (1, 2))))
+
+
+@app.function(cpu=1.0)
+def sum_of_squares(n: int) -> int:
+    return sum(square.map(range(n)))
