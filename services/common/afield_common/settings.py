@@ -33,7 +33,12 @@ class Settings(BaseSettings):
     """What every service must know."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AFIELD_", extra="ignore", cli_kebab_case=True, cli_hide_none_type=True, frozen=True
+        env_prefix="AFIELD_",
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     server: str = "nats://127.0.0.1:4222"
@@ -53,6 +58,7 @@ class Settings(BaseSettings):
     shards: int = Field(default=1, ge=1, le=64)
     """How many input streams there are."""
     log_level: LogLevel = "info"
+    """What is less important is left out."""
     log_format: LogFormat = "auto"
     """`auto`: for people on a terminal, JSON otherwise."""
     drain_s: float = Field(default=10.0, ge=0)

@@ -305,6 +305,8 @@ class Director:
             self._stop(placed, reason, only_if_idle=not retire, when_idle=retire)
         for worker_id in decision.start_on:
             self._start(function, worker_id)
+        now = time.monotonic()
+        self._snapshot.claim(function.function_id, decision.claim, function.spec.resources, now)
         if decision.short:
             self._short.add(function.function_id)
         else:

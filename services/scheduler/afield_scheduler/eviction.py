@@ -39,21 +39,31 @@ def idle(
     return _above_minimum(snapshot, found)
 
 
-def busy(snapshot: Snapshot, function: FunctionRecord, wall: float) -> list[Placed]:
-    """Return the containers of other functions that could retire: of the function with most of them first.
+def anybody(snapshot: Snapshot, function: FunctionRecord, wall: float) -> list[Placed]:
+    """Return the containers of other functions that could end after what they run, if anything.
 
-    Those that wait for calls of their own are none of them, as what they wait for may be what has no room; nor are
-    those of generators, which may never end.
+    Idle ones come first, then those of the function that has most. Those that wait for calls of their own are none of
+    them, as what they wait for may be what has no room; nor are those of generators, which may never end.
     """
     share = {f: snapshot.count(f) for f in snapshot.functions}
-    found = [
-        placed
-        for placed in _others(snapshot, function)
-        if not placed.record.waits
-        and not snapshot.functions[placed.record.function_id].spec.is_generator
-        and (share[placed.record.function_id] > 1 or wall - placed.record.started_at >= SLICE_S)
-    ]
-    found.sort(key=lambda p: (-share[p.record.function_id], p.record.started_at, p.record.container_id))
+
+    def can_go(placed: Placed) -> bool:
+        container = placed.record
+        if not container.busy:
+            return True
+        endless = snapshot.functions[container.function_id].spec.is_generator
+        had_time = share[container.function_id] > 1 or wall - container.started_at >= SLICE_S
+        return had_time and not container.waits and not endless
+
+    found = [placed for placed in _others(snapshot, function) if can_go(placed)]
+    found.sort(
+        key=lambda p: (
+            p.record.busy > 0,
+            -share[p.record.function_id],
+            p.record.started_at,
+            p.record.container_id,
+        )
+    )
     return _above_minimum(snapshot, found)
 
 

@@ -6,8 +6,8 @@ from afield._wire.functions import FunctionRecord
 from afield_scheduler import autoscale, eviction
 from afield_scheduler.autoscale import Idle, Load
 from afield_scheduler.backoff import Backoff
-from afield_scheduler.placement import Plan, explain, need_of, place
-from afield_scheduler.snapshot import Placed, Snapshot
+from afield_scheduler.placement import Need, Plan, explain, need_of, place
+from afield_scheduler.snapshot import Placed, Room, Snapshot
 
 GROW_S: Final = 0.05
 """Seconds until the next look at a function that is still growing."""
@@ -30,7 +30,9 @@ class Decision(NamedTuple):
     evict: tuple[Placed, ...] = ()
     """Idle containers of other functions to stop, for the room that they take."""
     retire: tuple[Placed, ...] = ()
-    """Busy containers of other functions to stop once they have finished what they run, for the same reason."""
+    """Containers of other functions to stop once they have finished what they run, for the same reason."""
+    claim: str = ""
+    """The worker on which room is being made for the first container: whatever gets free there is kept for it."""
     short: bool = False
     """More containers are needed than there is room for: look again when some is free."""
 
@@ -78,20 +80,35 @@ def _with_room_made(
     evicted, fitting = eviction.make_room(need, asked, settled, quiet, count)
     if evicted:
         plan = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), count)
-    if plan.workers or fitting or not alone:
-        # What fits only when they are gone comes then. A function that makes progress needs no more than that.
+    if plan.workers or not alone:
         return Decision(start_on=plan.workers, evict=evicted, short=len(plan.workers) < count)
+    if fitting:
+        # There is room as soon as those that leave are gone.
+        return Decision(evict=evicted, short=True, claim=_where(need, settled, evicted))
     need = need._replace(first=True)
     plan = place(need, snapshot.hosts(function_id), 1)
     if plan.workers:
         return Decision(start_on=plan.workers, short=count > 1)
-    anybody = eviction.idle(snapshot, function, wall, least=0.0)
-    evicted, fitting = eviction.make_room(need, asked, settled, anybody, 1)
+    idle = eviction.idle(snapshot, function, wall, least=0.0)
+    evicted, fitting = eviction.make_room(need, asked, settled, idle, 1)
     if fitting:
-        leaving = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), 1)
-        return Decision(start_on=leaving.workers, evict=evicted, short=True)
-    retired, _ = eviction.make_room(need, asked, settled, eviction.busy(snapshot, function, wall), 1)
-    return Decision(retire=retired, waiting=explain(plan), short=True)
+        workers = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), 1).workers
+        claim = "" if workers else _where(need, settled, evicted)
+        return Decision(start_on=workers, evict=evicted, short=True, claim=claim)
+    anybody = eviction.anybody(snapshot, function, wall)
+    retired, fitting = eviction.make_room(need, asked, settled, anybody, 1)
+    claim = _where(need, settled, retired) if fitting else ""
+    return Decision(retire=retired, waiting=explain(plan), short=True, claim=claim)
+
+
+def _where(need: Need, settled: list[Room], leaving: tuple[Placed, ...]) -> str:
+    """Return the worker on which a container will fit when those that leave are gone; empty if there is none."""
+    gone = _ids(leaving)
+    hosts = [
+        Room(room.empty, {c: taken for c, taken in room.taken.items() if c not in gone}).host()
+        for room in settled
+    ]
+    return next(iter(place(need, hosts, 1).workers), "")
 
 
 def _ids(containers: tuple[Placed, ...]) -> frozenset[str]:

@@ -35,6 +35,14 @@ class Placed(NamedTuple):
     record: ContainerRecord
 
 
+class Claim(NamedTuple):
+    """Room on a host that is being made for a function: those that come later keep off."""
+
+    worker_id: str
+    resources: Resources
+    since: float
+
+
 class Room(NamedTuple):
     """A host and what is taken of it, by container id."""
 
@@ -60,6 +68,7 @@ class Snapshot:
         self.starting: dict[str, Starting] = {}
         self.backlog: dict[str, int] = {}
         """Function id to packs that wait or run, as last looked up."""
+        self._claims: dict[str, Claim] = {}
         self._containers: defaultdict[str, dict[str, Placed]] = defaultdict(dict)
         self._stopping: dict[str, float] = {}
         self._refused: dict[tuple[str, str], _Refused] = {}
@@ -73,6 +82,7 @@ class Snapshot:
     def remove_function(self, function_id: str) -> FunctionRecord | None:
         """Forget a function; return what was known of it."""
         self.backlog.pop(function_id, None)
+        self._claims.pop(function_id, None)
         return self.functions.pop(function_id, None)
 
     # -- workers and containers -------------------------------------------------------------------
@@ -139,8 +149,19 @@ class Snapshot:
         """Count a container no more, as it was told to stop."""
         self._stopping[container_id] = now
 
+    def claim(self, function_id: str, worker_id: str, resources: Resources, now: float) -> None:
+        """Keep the room that is being made for a function on a worker free for it; an empty id gives the claim up.
+
+        A claim is as old as the function's first one since it last gave up, wherever that was.
+        """
+        known = self._claims.pop(function_id, None)
+        if worker_id:
+            since = known.since if known is not None else now
+            self._claims[function_id] = Claim(worker_id, resources, since)
+
     def forget_plans(self) -> None:
         """Forget what was set in motion: somebody else leads now."""
+        self._claims.clear()
         self.starting.clear()
         self._stopping.clear()
         self._refused.clear()
@@ -217,6 +238,7 @@ class Snapshot:
         coming: defaultdict[str, list[Starting]] = defaultdict(list)
         for start in self.starting.values():
             coming[start.worker_id].append(start)
+        own = self._claims.get(function_id)
         rooms: list[Room] = []
         for worker in self.workers.values():
             taken = {start.container_id: Taken(start.resources) for start in coming[worker.worker_id]}
@@ -229,6 +251,10 @@ class Snapshot:
                     continue
                 goes = (told or container_id in leaving) and not container.busy
                 taken[container_id] = Taken(container.resources, not (goes or container.waits))
+            for claimant, claim in self._claims.items():
+                older = own is None or claim.since < own.since
+                if claim.worker_id == worker.worker_id and claimant != function_id and older:
+                    taken[f"claim {claimant}"] = Taken(claim.resources)
             rooms.append(Room(self._empty(worker, function_id), taken))
         return rooms
 

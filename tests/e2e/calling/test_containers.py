@@ -9,6 +9,8 @@ from types import ModuleType
 
 import psutil
 
+import afield
+
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait until a condition of the outside world holds."""
@@ -41,3 +43,15 @@ def test_daemons_of_user_code_are_cleaned_up(fleet: ModuleType) -> None:
     assert psutil.pid_exists(pid)
 
     wait_until(lambda: not psutil.pid_exists(pid))
+
+
+def test_more_functions_than_places(fleet: ModuleType) -> None:
+    """Idle containers of other functions make room: nobody waits for their scaledown window (a minute each)."""
+    app = afield.App("many")
+
+    def give(x: int) -> int:
+        return x
+
+    functions = [app.function(name=f"give-{n}", serialized=True, cpu=0.5)(give) for n in range(12)]
+    with app.run():
+        assert [f.remote(n) for n, f in enumerate(functions)] == list(range(12))

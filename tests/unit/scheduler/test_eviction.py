@@ -118,7 +118,7 @@ def test_memory_is_never_promised_twice() -> None:
     decision = ask(snapshot, resources=HALF)
     assert (ids(decision.evict), decision.start_on, decision.waiting) == (["ta-2"], (), "")
     snapshot.mark_stopping("ta-2", 0.0)
-    assert ask(snapshot, resources=HALF) == Decision(short=True)
+    assert ask(snapshot, resources=HALF) == Decision(short=True, claim="wk-1")
     snapshot.ended("ta-2", "fu-a")
     assert ask(snapshot, resources=HALF).start_on == ("wk-1",)
 
@@ -163,7 +163,38 @@ def test_generators_do_not_retire() -> None:
 def test_one_retires_at_a_time() -> None:
     """While somebody is leaving, nobody else is asked to."""
     snapshot = fleet(held("ta-1", resources=HALF, state="stopping"), held("ta-2", resources=HALF))
-    assert ask(snapshot, resources=HALF) == Decision(short=True)
+    assert ask(snapshot, resources=HALF) == Decision(short=True, claim="wk-1")
+
+
+def test_room_is_kept_for_whom_it_is_made() -> None:
+    """What gets free goes to the function that waits for it, not to one that comes later, however small that is."""
+    large = Resources(memory_mib=4000)
+    snapshot = fleet(held("ta-1", resources=HALF, state="stopping"), held("ta-2", resources=HALF))
+    decision = ask(snapshot, resources=large)
+    assert ids(decision.retire) == ["ta-2"]
+    snapshot.claim("fu-b", decision.claim, large, 1.0)
+    snapshot.put_worker(worker("wk-1", held("ta-2", resources=HALF, state="stopping")))
+    small = function("fu-c")
+    snapshot.put_function(small)
+    snapshot.backlog["fu-c"] = 1
+    later = decide(snapshot, small, Backoff(), now=2.0, wall=NOW)
+    assert (later.start_on, later.short) == ((), True)
+    snapshot.put_worker(worker("wk-1"))
+    assert ask(snapshot, resources=large).start_on == ("wk-1",)
+    snapshot.claim("fu-b", "", large, 3.0)
+    assert decide(snapshot, small, Backoff(), now=3.0, wall=NOW).start_on == ("wk-1",)
+
+
+def test_first_claim_comes_first() -> None:
+    """Of two that wait for the same room, the one that has waited for longer gets it."""
+    snapshot = fleet()
+    whole = Resources(memory_mib=4096)
+    for function_id, since in (("fu-b", 1.0), ("fu-c", 2.0)):
+        snapshot.put_function(function(function_id, resources=whole))
+        snapshot.claim(function_id, "wk-1", whole, since)
+        snapshot.claim(function_id, "wk-1", whole, since + 5.0)
+    assert [host.memory_free for host in snapshot.hosts("fu-b")] == [4096]
+    assert [host.memory_free for host in snapshot.hosts("fu-c")] == [0]
 
 
 def test_bound_of_containers_makes_idle_ones_go() -> None:
@@ -190,7 +221,7 @@ others = st.lists(
 def test_nobody_goes_in_vain(
     drawn: list[tuple[str, float | None, float, int, bool]], backlog: int, cpu: float, memory: int
 ) -> None:
-    """Whoever is asked to go is idle (or busy, and nothing was started), and with it gone what was planned fits."""
+    """Whoever is evicted is idle, nobody retires while something starts, and with all gone what was planned fits."""
     containers = [
         held(f"ta-{n}", f, idle=idle, resources=Resources(cpu=c, memory_mib=m), waits=idle is None and waits)
         for n, (f, idle, c, m, waits) in enumerate(drawn)
@@ -221,6 +252,7 @@ def test_a_function_without_anybody_is_never_stuck(
         decision = ask(fleet(*left), resources=Resources(cpu=cpu, memory_mib=memory))
         if decision.start_on:
             return
+        assert decision.claim
         going = {*ids(decision.evict), *ids(decision.retire)}
         assert going
         left = [c for c in left if c.container_id not in going]
