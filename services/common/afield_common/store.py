@@ -6,7 +6,7 @@ import anyio
 
 from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError, BusError
-from afield._wire.streams import LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
+from afield._wire.streams import LEAST_BYTES, LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
 from afield_common.errors import AssetsMissingError, StorageError
 from afield_common.jetstream import STORAGE_EXCEEDED, STREAM_NAME_IN_USE, UNAVAILABLE, JetStream
 from afield_common.log import get_logger
@@ -64,20 +64,28 @@ class _Maker:
 
     async def _try(self, storage: int) -> StorageError | None:
         """Create what is not there yet, and cut what is; return the first refusal for lack of room."""
-        refusals: list[StorageError] = []
+        todo = [
+            spec
+            for spec in assets(self._shards, storage)
+            if spec.name in self._missing and self._made.get(spec.name) != spec
+        ]
+        refusal: StorageError | None = None
 
         async def put(spec: StreamSpec) -> None:
-            refusal = await self._put(spec)
-            if refusal is not None:
-                refusals.append(refusal)
+            nonlocal refusal
+            refusal = await self._put(spec) or refusal
 
         async with anyio.create_task_group() as tasks:
-            for spec in assets(self._shards, storage):
-                if spec.name in self._missing and self._made.get(spec.name) != spec:
+            for spec in todo:
+                if spec.name not in LEAST_BYTES:
                     tasks.start_soon(put, spec)
-        if refusals and storage < LEAST_STORAGE:
-            raise refusals[0]
-        return refusals[0] if refusals else None
+        # One after the other: of several at once the server may take more than it has room for, and is stuck then.
+        for spec in todo:
+            if spec.name in LEAST_BYTES and refusal is None:
+                await put(spec)
+        if refusal is not None and storage < LEAST_STORAGE:
+            raise refusal
+        return refusal
 
     async def _put(self, spec: StreamSpec) -> StorageError | None:
         try:
