@@ -484,6 +484,20 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", size: int 
         gzip.compress(b"rubbish"),
         tar(entry("a.py", size=100_000))[:-20],
     ],
+    ids=[
+        "parent",
+        "parent-inside",
+        "absolute",
+        "symlink",
+        "hard-link",
+        "device",
+        "too-big",
+        "too-many",
+        "empty",
+        "rubbish",
+        "compressed-rubbish",
+        "cut-short",
+    ],
 )
 def test_hostile_bundles_are_refused(data: bytes, tmp_path: Path) -> None:
     """Nothing outside of the folder can be written, no link made, no disk filled; damage is told."""
