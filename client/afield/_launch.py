@@ -24,6 +24,7 @@ from select import POLLIN, poll
 from typing import Any, Final, NamedTuple
 
 from afield import _marks, config
+from afield._stdio import open_standard_streams
 from afield._wire.ids import random_body
 from afield.exception import InternalFailure
 
@@ -62,7 +63,7 @@ class PlatformFolder(NamedTuple):
 
     def claim(self) -> int | None:
         """Take the folder, making it if need be; return the descriptor that holds it, or None if somebody else does."""
-        _open_standard_streams()
+        open_standard_streams()
         config.make_private(self.root.parent)
         with _mutex():
             config.make_private(self.root)
@@ -290,13 +291,6 @@ def sweep_private() -> None:
     """Sweep every private platform whose supervisor is gone."""
     for folder in private_folders():
         sweep(folder)
-
-
-def _open_standard_streams() -> None:
-    """Open what a careless parent closed (`<&-`): else our pipes would get the numbers 0 to 2, and not reach a child."""
-    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import click
 
 from afield import __version__
+from afield._stdio import open_standard_streams
 from afield.cli import interrupts
 from afield.cli.errors import EXIT_PIPE, EXIT_USAGE
 
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     0 in order, 1 the work failed, 2 wrong use, 128 + n ended by signal n.
     """
+    open_standard_streams()
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:  # `>&-`
