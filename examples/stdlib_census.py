@@ -118,11 +118,11 @@ def report(total: Counts, packages: dict[str, Counts], top: int) -> None:
     console = Console()
     console.print(f"The largest of {len(packages)} packages and modules", style="italic")
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("package", no_wrap=True)
+    table.add_column("package", no_wrap=True, min_width=12)
     for heading in ("files", "lines", "classes", "functions"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("longest function", max_width=22, no_wrap=True)
-    table.add_column("lines", justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=6 if heading == "files" else 7)
+    table.add_column("longest function", no_wrap=True, max_width=17)  # gives way, so that 80 columns do
+    table.add_column("lines", justify="right", no_wrap=True, min_width=5)
     largest = sorted(packages.items(), key=lambda item: item[1].lines, reverse=True)
     for name, counts in [*largest[:top], ("all", total)]:
         if counts is total:
