@@ -151,7 +151,12 @@ def __getattr__(name: str) -> Any:
         )
     if name in _NOT_YET:
         raise AttributeError(f"afield.{name} is not available yet in afield {__version__}")
-    raise AttributeError(f"module 'afield' has no attribute {name!r}")
+    if name.startswith("_"):  # asked for by the interpreter and by tools, not by people
+        raise AttributeError(f"module 'afield' has no attribute {name!r}")
+    from afield._suggest import did_you_mean
+
+    hint = did_you_mean(name, {*__all__, *_SUBMODULES})
+    raise AttributeError(f"module 'afield' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

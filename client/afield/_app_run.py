@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from afield._context import is_remote
 from afield._portal import get_portal
 from afield._running import run_app
+from afield._stdio import open_standard_streams
 from afield._sync import warn_if_in_loop
+from afield._trim import trimmed, trimmed_async
 from afield.exception import InvalidError
 
 if TYPE_CHECKING:
@@ -33,10 +35,12 @@ class AppRun:
             )
         if self._app._running is not None or self._app in _starting:
             raise InvalidError(f"{self._app!r} runs already: one run of an app at a time")
+        open_standard_streams()
         return run_app(
             self._app, name=self._name, detach=self._detach, environment_name=self._environment_name
         )
 
+    @trimmed
     def __enter__(self) -> "App":
         """Start the app."""
         warn_if_in_loop("`with app.run()`", "async with app.run()")
@@ -48,6 +52,7 @@ class AppRun:
         finally:
             _starting.discard(self._app)
 
+    @trimmed
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -56,6 +61,7 @@ class AppRun:
         assert blocking is not None
         blocking.__exit__(None, None, None)
 
+    @trimmed_async
     async def __aenter__(self) -> "App":
         """Start the app."""
         self._asynchronous = self._open()
@@ -65,6 +71,7 @@ class AppRun:
         finally:
             _starting.discard(self._app)
 
+    @trimmed_async
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

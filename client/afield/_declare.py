@@ -70,7 +70,7 @@ def declare(
     if image is not None and not isinstance(image, Image):
         raise InvalidError(f"expected image to be an afield.Image, got {type(image).__name__}")
     name = _name(raw_f, parameters["name"])
-    serialized = bool(parameters["serialized"]) or _is_interactive(raw_f)
+    serialized = bool(parameters["serialized"]) or is_interactive(raw_f)
     if not serialized and not is_remote():
         _check_scope(raw_f, name)
     is_generator = parameters["is_generator"]
@@ -107,6 +107,8 @@ def _spec(
 
 
 def _name(raw_f: Callable[..., Any], given: str | None) -> str:
+    if given is not None and not isinstance(given, str):
+        raise InvalidError(f"expected name to be a string, got {given!r}")
     name = given if given is not None else getattr(raw_f, "__qualname__", "").rpartition("<locals>.")[2]
     if not is_object_name(name):
         raise InvalidError(
@@ -123,7 +125,7 @@ def _check_scope(raw_f: Callable[..., Any], name: str) -> None:
         )
 
 
-def _is_interactive(raw_f: Callable[..., Any]) -> bool:
+def is_interactive(raw_f: Callable[..., Any]) -> bool:
     """Tell whether a function was typed at a prompt: there is no file that containers could import."""
     return (
         raw_f.__module__ == "__main__"
@@ -133,8 +135,7 @@ def _is_interactive(raw_f: Callable[..., Any]) -> bool:
 
 
 def _seconds(what: str, value: Any) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 1 <= value <= LONGEST_TIMEOUT:
+    if not _is_number(value) or not 1 <= value <= LONGEST_TIMEOUT:
         raise InvalidError(f"expected {what} to be 1 to {LONGEST_TIMEOUT:,} seconds, got {value!r}")
     return float(value)
 
@@ -148,7 +149,7 @@ def _scaling(parameters: Mapping[str, Any]) -> Scaling:
         raise InvalidError(f"min_containers ({least}) is above max_containers ({most})")
     window = parameters["scaledown_window"]
     low, high = SCALEDOWN_RANGE
-    if window is not None and (isinstance(window, bool) or not low <= window <= high):
+    if window is not None and (not _is_number(window) or not low <= window <= high):
         raise InvalidError(f"expected scaledown_window to be {low} to {high} seconds, got {window!r}")
     return Scaling(
         min_containers=least or 0,
@@ -158,12 +159,18 @@ def _scaling(parameters: Mapping[str, Any]) -> Scaling:
     )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _count(name: str, value: Any, least: int) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise InvalidError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
 
 
 def _environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
+    if env is not None and not isinstance(env, Mapping):
+        raise InvalidError(f"expected env to be a dict of strings, got {env!r}")
     for name, value in (env or {}).items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise InvalidError(f"expected the name of an environment variable, got {name!r}")

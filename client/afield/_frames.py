@@ -79,6 +79,11 @@ def rebuild(frames: Sequence[FrameInfo]) -> TracebackType | None:
     return traceback
 
 
+def is_rebuilt(entry: TracebackType) -> bool:
+    """Tell whether a traceback entry stands for a remote frame."""
+    return entry.tb_frame.f_globals.get("marker") is _Marker
+
+
 def _is_plumbing(filename: str) -> bool:
     return filename.startswith(("<frozen importlib", _OURS, *_PLUMBING))
 

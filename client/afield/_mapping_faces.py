@@ -11,6 +11,7 @@ from afield._feed import make_feed
 from afield._portal import get_portal
 from afield._spawn import spawn_map
 from afield._sync import warn_if_in_loop
+from afield._trim import TRIMMED, trimmed, trimmed_async
 from afield.map_results import MapOptions, MapResults
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Map(Generic[R]):
     def __init__(self, function: "Function[..., R, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(
         self,
         *input_iterators: Inputs,
@@ -49,6 +51,7 @@ class Map(Generic[R]):
         options = MapOptions(dict(kwargs), False, order_outputs, return_exceptions)
         return MapResults(self._function, input_iterators, options)
 
+    @trimmed
     def aio(
         self,
         *input_iterators: Inputs,
@@ -71,6 +74,7 @@ class Starmap(Generic[R]):
     def __init__(self, function: "Function[..., R, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(
         self,
         input_iterator: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
@@ -85,6 +89,7 @@ class Starmap(Generic[R]):
         options = MapOptions(dict(kwargs), True, order_outputs, return_exceptions)
         return MapResults(self._function, (input_iterator,), options)
 
+    @trimmed
     def aio(
         self,
         input_iterator: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]],
@@ -105,9 +110,10 @@ async def _asynchronously(
 ) -> AsyncGenerator[R, None]:
     results: MapResults[R] = MapResults(function, inputs, options)
     results._begin()
-    async with aclosing(results._values_async()) as values:
-        async for value in values:
-            yield value
+    with TRIMMED:
+        async with aclosing(results._values_async()) as values:
+            async for value in values:
+                yield value
 
 
 class ForEach:
@@ -118,6 +124,7 @@ class ForEach:
     def __init__(self, function: "Function[..., Any, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(
         self, *input_iterators: Inputs, kwargs: Mapping[str, Any] = _NONE, ignore_exceptions: bool = False
     ) -> None:
@@ -128,6 +135,7 @@ class ForEach:
         for _ in results:
             pass
 
+    @trimmed_async
     async def aio(
         self, *input_iterators: Inputs, kwargs: Mapping[str, Any] = _NONE, ignore_exceptions: bool = False
     ) -> None:
@@ -149,6 +157,7 @@ class SpawnMap(Generic[R]):
     def __init__(self, function: "Function[..., R, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(self, *input_iterators: Inputs, kwargs: Mapping[str, Any] = _NONE) -> "FunctionCall[R]":
         """Store all inputs and return one FunctionCall for them. Results are kept for 7 days."""
         warn_if_in_loop("Function.spawn_map()", "await function.spawn_map.aio()")
@@ -157,6 +166,7 @@ class SpawnMap(Generic[R]):
             partial(_spawn, self._function, input_iterators, dict(kwargs), None, current_input_id() or "")
         )
 
+    @trimmed_async
     async def aio(self, *input_iterators: Inputs, kwargs: Mapping[str, Any] = _NONE) -> "FunctionCall[R]":
         """Store all inputs and return one FunctionCall for them. Results are kept for 7 days."""
         function = self._function

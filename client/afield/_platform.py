@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from afield import output
 from afield._bus.connection import Bus, BusAddress
 from afield._bus.errors import BusError, PublishRefusedError
 from afield._bus.publisher import RESULT_EXISTS, PubAck
@@ -35,6 +36,8 @@ from afield.mapping import Pace, PackOut
 from afield.serialization import Serialized
 
 logger = logging.getLogger("afield")
+# Programs that set up no logging get none of it, instead of what the last resort of `logging` prints.
+logger.addHandler(logging.NullHandler())
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -81,12 +84,24 @@ class Client:
                     subjects.stored_results_of_session(ws, client.session), client.inbox.on_message
                 )
                 bus.on_reconnect(client.inbox.on_reconnect)
+                bus.on_disconnect(client._on_lost)
+                bus.on_reconnect(client._on_back)
                 bus.tasks.start_soon(client.inbox.run)
                 try:
                     yield client
                 finally:
                     with anyio.CancelScope(shield=True):
                         await client._close()
+
+    def _on_lost(self) -> None:
+        screen = output.current()
+        if screen is not None and not self._closed:
+            screen.connection_lost(self.session)
+
+    def _on_back(self) -> None:
+        screen = output.current()
+        if screen is not None:
+            screen.connection_back(self.session)
 
     async def _close(self) -> None:
         self._closed = True

@@ -18,6 +18,7 @@ from anyio import CancelScope, create_task_group, current_time
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from afield._stdio import open_standard_streams
 from afield.exception import InvalidError
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ class Portal:
     """An event loop in a thread of its own, and the ways into it from other threads and loops."""
 
     def __init__(self) -> None:
+        # Else the loop's own files get the numbers 0 to 2, and it refuses to close those.
+        open_standard_streams()
         self._manager: AbstractContextManager[BlockingPortal] = start_blocking_portal(
             "asyncio", {"use_uvloop": True}, name="afield"
         )

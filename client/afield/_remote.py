@@ -14,6 +14,7 @@ from afield._portal import get_portal
 from afield._single import Waiter
 from afield._spawn import spawn_one
 from afield._sync import aiterate, iterate, warn_if_in_loop
+from afield._trim import TRIMMED, trimmed, trimmed_async
 from afield._wire.functions import FunctionRecord
 from afield._wire.streams import INLINE_LIMIT
 from afield.serialization import Serialized, dumps_call, loads
@@ -35,6 +36,7 @@ class Remote(Generic[P, R]):
     def __init__(self, function: "Function[P, R, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function in a container and return its result; raises what the function raised."""
         function = self._function
@@ -49,6 +51,7 @@ class Remote(Generic[P, R]):
             return outcome.unwrap()  # type: ignore[no-any-return]
         return _call_inline(client, binding.record, data.join())  # type: ignore[no-any-return]
 
+    @trimmed_async
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function in a container and return its result; raises what the function raised."""
         function = self._function
@@ -105,11 +108,13 @@ class RemoteGen(Generic[P, Y]):
     def __init__(self, function: "Function[P, Any, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, None, None]:
         """Run the generator in a container; its values are yielded as they come. Closing early cancels it."""
         warn_if_in_loop("Function.remote_gen()", "async for value in function.remote_gen.aio()")
         return self._values(self._opener(args, kwargs))
 
+    @trimmed
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, None]:
         """Run the generator in a container; its values are yielded as they come. Closing early cancels it."""
         return self._values_async(self._opener(args, kwargs))
@@ -119,16 +124,17 @@ class RemoteGen(Generic[P, Y]):
         return partial(_open, self._function, dumps_call(args, kwargs), current_input_id() or "")
 
     def _values(self, opener: "Callable[[], Any]") -> Generator[Y, None, None]:
-        with closing(iterate(opener)) as outcomes:
+        with TRIMMED, closing(iterate(opener)) as outcomes:
             for outcome in outcomes:
                 output.settle()
                 yield outcome.unwrap()
 
     async def _values_async(self, opener: "Callable[[], Any]") -> AsyncGenerator[Y, None]:
-        async with aclosing(aiterate(opener, here=self._function._is_here())) as outcomes:
-            async for outcome in outcomes:
-                await output.settle_async()
-                yield outcome.unwrap()
+        with TRIMMED:
+            async with aclosing(aiterate(opener, here=self._function._is_here())) as outcomes:
+                async for outcome in outcomes:
+                    await output.settle_async()
+                    yield outcome.unwrap()
 
 
 async def _open(function: "Function[..., Any, Any]", data: Serialized, parent: str) -> GeneratorRun:
@@ -146,11 +152,13 @@ class Spawn(Generic[P, R]):
     def __init__(self, function: "Function[P, R, Any]") -> None:
         self._function = function
 
+    @trimmed
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> "FunctionCall[R]":
         """Start a call. Its result is kept for 7 days."""
         warn_if_in_loop("Function.spawn()", "await function.spawn.aio()")
         return get_portal().run(self._opener(args, kwargs))
 
+    @trimmed_async
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> "FunctionCall[R]":
         """Start a call. Its result is kept for 7 days."""
         opener = self._opener(args, kwargs)

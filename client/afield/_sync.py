@@ -19,6 +19,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVa
 from anyio import CancelScope
 
 from afield._portal import get_portal
+from afield._trim import TRIMMED
 from afield.exception import AsyncUsageWarning
 
 P = ParamSpec("P")
@@ -78,13 +79,15 @@ class Face(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Block until done."""
         warn_if_in_loop(f"{self._name}()", f"await {self._name}.aio()")
-        return get_portal().run(partial(self.__wrapped__, *args, **kwargs))
+        with TRIMMED:
+            return get_portal().run(partial(self.__wrapped__, *args, **kwargs))
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await it."""
-        if self._here():
-            return await self.__wrapped__(*args, **kwargs)
-        return await get_portal().bridge(partial(self.__wrapped__, *args, **kwargs))
+        with TRIMMED:
+            if self._here():
+                return await self.__wrapped__(*args, **kwargs)
+            return await get_portal().bridge(partial(self.__wrapped__, *args, **kwargs))
 
     def __repr__(self) -> str:
         return f"<{self._name}, asynchronously {self._name}.aio>"
@@ -102,11 +105,13 @@ class AnswerFace(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Block until done."""
-        return self._face(*args, **kwargs).unwrap()
+        with TRIMMED:
+            return self._face(*args, **kwargs).unwrap()
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await it."""
-        return (await self._face.aio(*args, **kwargs)).unwrap()
+        with TRIMMED:
+            return (await self._face.aio(*args, **kwargs)).unwrap()
 
     def __repr__(self) -> str:
         return repr(self._face)

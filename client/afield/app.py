@@ -1,15 +1,18 @@
 """App: functions that belong together, and their runs."""
 
+import inspect
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Final, NamedTuple, Never, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from afield import config
 from afield._app_run import AppRun
 from afield._context import is_remote
-from afield._declare import declare
+from afield._declare import declare, is_interactive
 from afield._portal import get_portal
 from afield._running import Running
+from afield._suggest import did_you_mean
 from afield._sync import faces, warn_if_in_loop
+from afield._trim import TRIMMED, trimmed, trimmed_async
 from afield._uplink import default_uplink_async
 from afield._wire.api import APP_GET, APP_STOP, AppRef
 from afield._wire.ids import is_object_name
@@ -176,6 +179,7 @@ class App:
         experimental_options: dict[str, Any] | None = None,
         _experimental_restrict_output: bool = False,
         max_inputs: int | None = None,
+        **unknown: Never,
     ) -> FunctionDecorator:
         """Make a function one that runs in containers: `@app.function()` above its definition.
 
@@ -191,26 +195,35 @@ class App:
 
         Raises InvalidError for values that make no sense; UnimplementedError, naming the parameter, for the others.
         """
-        parameters = {k: v for k, v in locals().items() if k not in ("self", "unexpected")}
+        parameters = {k: v for k, v in locals().items() if k not in ("self", "unexpected", "unknown")}
         if unexpected:
             raise InvalidError("`@app.function` takes parentheses: write `@app.function()`")
+        for each in unknown:
+            hint = did_you_mean(each, parameters)
+            raise TypeError(f"@app.function() has no parameter {each!r}{hint}")
         parameters["image"] = image or self._image
 
         def decorate(function: Any) -> Any:
             if isinstance(function, Function):
                 raise InvalidError(f"{function!r} is decorated with @app.function() twice")
-            made: Function[..., Any, Any] = Function(app=self, declared=declare(function, parameters))
-            self._add(made)
+            if isinstance(function, LocalEntrypoint):
+                raise InvalidError(
+                    f"{function.name} is a local entrypoint, which runs here, so it cannot be decorated with "
+                    f"@app.function(), too: leave one of the two away"
+                )
+            with TRIMMED:
+                made: Function[..., Any, Any] = Function(app=self, declared=declare(function, parameters))
+                self._add(made)
             return made
 
         return cast("FunctionDecorator", decorate)
 
     def _add(self, function: Function[..., Any, Any]) -> None:
         old = self._functions.get(function._name)
-        if old is not None and not _same_source(old, function):
+        if old is not None and not is_interactive(function.raw_f) and not _same_source(old, function):
             raise InvalidError(
-                f"{self!r} has two functions named {function._name!r} ({old.__module__}.{old.__qualname__} and "
-                f"{function.__module__}.{function.__qualname__}): pass another name=... to one of them"
+                f"{self!r} has two functions named {function._name!r}, at {_place(old)} and at {_place(function)}: "
+                f"rename one of them, or pass name=... to its @app.function()"
             )
         self._functions[function._name] = function
 
@@ -358,6 +371,7 @@ def _refer(name: str | None, app_id: str, ws: str) -> App:
 class _Lookup:
     """`App.lookup`: find an app that runs, by its name."""
 
+    @trimmed
     def __call__(
         self,
         name: str,
@@ -370,6 +384,7 @@ class _Lookup:
         warn_if_in_loop("App.lookup()", "await App.lookup.aio()")
         return get_portal().run(_lookup, name, client, environment_name, create_if_missing)
 
+    @trimmed_async
     async def aio(
         self,
         name: str,
@@ -409,4 +424,12 @@ def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _same_source(one: Function[..., Any, Any], other: Function[..., Any, Any]) -> bool:
     """Tell whether two functions are the same definition, come to be made twice: a module imported again."""
-    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    return _place(one) == _place(other) and one.__qualname__ == other.__qualname__
+
+
+def _place(function: Function[..., Any, Any]) -> str:
+    """Return where a function is defined: file and line, or its full name where there is no code to ask."""
+    code = getattr(inspect.unwrap(function.raw_f), "__code__", None)
+    if code is None:
+        return f"{function.__module__}.{function.__qualname__}"
+    return f"{code.co_filename}:{code.co_firstlineno}"

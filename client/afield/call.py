@@ -16,6 +16,7 @@ from afield._platform import Client
 from afield._portal import get_portal
 from afield._single import SingleCall
 from afield._sync import Outcome, aiterate, answers, faces, iterate, warn_if_in_loop
+from afield._trim import TRIMMED, trimmed, trimmed_async
 from afield._uplink import Uplink, default_uplink_async
 from afield._wire import subjects
 from afield._wire.api import CALL_GET, CallRef, CallState
@@ -79,6 +80,7 @@ class FunctionCall(Generic[R]):
         there is no result by then. `index`: which input, for a call with several. Raises NotFoundError for a call
         that the platform does not know (any more).
         """
+        _check_get(timeout, index)
         outcome = await self._outcome(timeout, index)
         await output.settle_async()
         return outcome
@@ -215,19 +217,22 @@ class _Iter(Generic[R]):
     def __init__(self, call: FunctionCall[R]) -> None:
         self._call = call
 
+    @trimmed
     def __call__(self, *, start: int = 0, end: int | None = None) -> Generator[R, None, None]:
         """Yield the results of inputs `start` to `end` (exclusive), waiting for each in turn."""
         warn_if_in_loop("FunctionCall.iter()", "async for result in call.iter.aio()")
-        with closing(iterate(partial(self._call._open, start, end))) as outcomes:
+        with TRIMMED, closing(iterate(partial(self._call._open, start, end))) as outcomes:
             for outcome in outcomes:
                 yield outcome.unwrap()
 
+    @trimmed
     async def aio(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[R, None]:
         """Yield the results of inputs `start` to `end` (exclusive), waiting for each in turn."""
         opener = partial(self._call._open, start, end)
-        async with aclosing(aiterate(opener, here=self._call._is_here())) as outcomes:
-            async for outcome in outcomes:
-                yield outcome.unwrap()
+        with TRIMMED:
+            async with aclosing(aiterate(opener, here=self._call._is_here())) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome.unwrap()
 
 
 class _FromId:
@@ -247,16 +252,44 @@ class _FromId:
 class _Gather:
     """`FunctionCall.gather`: wait for several calls."""
 
+    @trimmed
     def __call__(self, *function_calls: FunctionCall[T]) -> Sequence[T]:
         """Return the results of all calls, in order. The first failure is raised at once; the others go on."""
+        _check_calls(function_calls)
         warn_if_in_loop("FunctionCall.gather()", "await FunctionCall.gather.aio()")
         return _unwrap(get_portal().run(partial(_gather, function_calls)))
 
+    @trimmed_async
     async def aio(self, *function_calls: FunctionCall[T]) -> Sequence[T]:
         """Return the results of all calls, in order. The first failure is raised at once; the others go on."""
+        _check_calls(function_calls)
         work = partial(_gather, function_calls)
         here = all(call._is_here() for call in function_calls)
         return _unwrap(await (work() if here else get_portal().bridge(work)))
+
+
+def _check_calls(calls: Sequence[object]) -> None:
+    for call in calls:
+        if isinstance(call, (list, tuple)):
+            raise InvalidError(
+                f"expected FunctionCalls, each an argument of its own, got a {type(call).__name__}: "
+                f"write FunctionCall.gather(*calls)"
+            )
+        if not isinstance(call, FunctionCall):
+            raise InvalidError(
+                f"expected FunctionCalls, as .spawn() returns them, got {call!r} ({type(call).__name__})"
+            )
+
+
+def _check_get(timeout: object, index: object) -> None:
+    if timeout is not None:
+        number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not number or not timeout >= 0:  # type: ignore[operator]  # not a number fails, too
+            raise InvalidError(
+                f"expected timeout to be seconds from 0, or None to wait for ever; got {timeout!r}"
+            )
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        raise InvalidError(f"expected index to be the number of an input, from 0; got {index!r}")
 
 
 async def _gather(calls: Sequence[FunctionCall[Any]]) -> list[CallOutcome]:

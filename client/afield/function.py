@@ -8,6 +8,7 @@ from afield import config
 from afield._hydrate import Binding, by_reference
 from afield._mapping_faces import ForEach, Map, SpawnMap, Starmap
 from afield._remote import Remote, RemoteGen, Spawn
+from afield._suggest import did_you_mean
 from afield._wire.api import FunctionRef
 from afield._wire.functions import FunctionSpec
 from afield._wire.ids import is_object_name
@@ -254,7 +255,18 @@ class Function(Generic[P, R, O]):
                 f"{self._name} is a generator: use {self._name}.remote_gen() instead of .{method}()"
             )
 
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say what may have been meant: reached only for what is not there."""
+        hint = "" if name.startswith("_") else did_you_mean(name, dir(type(self)))
+        raise AttributeError(f"a Function of afield has no attribute {name!r}{hint}")
+
     def _not_hydrated(self, consequence: str) -> str:
+        running = self._app._running if self._app is not None else None
+        if running is not None and not running.stopped:
+            return (
+                f"function {self._name!r} was declared after its app began to run, so {consequence}: "
+                f"define it before app.run(), or run it here with .local()"
+            )
         return (
             f"function {self._name!r} has not been hydrated, so {consequence}: its app does not run. "
             f"Call it inside `with app.run():` or from a local entrypoint started with `afield run`, "

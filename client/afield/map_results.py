@@ -8,12 +8,15 @@ from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+import anyio
+
 from afield import output
 from afield._context import current_input_id
 from afield._feed import make_feed
 from afield._map_run import MapRun
 from afield._outcome import CallOutcome
 from afield._sync import aiterate, iterate, warn_if_in_loop
+from afield._trim import TRIMMED
 from afield.exception import InvalidError
 
 if TYPE_CHECKING:
@@ -48,14 +51,23 @@ class MapResults(Generic[R]):
         self._options = options
         self._begun = False
         self._shown: list[R] | None = None
+        self._taken: Iterator[R] | None = None
 
     def __iter__(self) -> Iterator[R]:
         """Run the map; results come in the order of their inputs, unless `order_outputs` was unset."""
         if self._shown is not None:
             return iter(self._shown)
+        if self._taken is not None:
+            return self._taken
         warn_if_in_loop("Function.map()", "async for result in function.map.aio()")
         self._begin()
         return self._values()
+
+    def __next__(self) -> R:
+        """Return the next result; the map runs from the first one on."""
+        if self._taken is None:
+            self._taken = iter(self)
+        return next(self._taken)
 
     def __aiter__(self) -> AsyncIterator[R]:
         """Run the map, for `async for`."""
@@ -72,19 +84,28 @@ class MapResults(Generic[R]):
 
     def _values(self) -> Generator[R, None, None]:
         opener = partial(self._open, None, current_input_id() or "")
-        with closing(iterate(opener)) as outcomes:
-            for outcome in outcomes:
-                output.settle()
-                yield self._value(outcome)
+        with TRIMMED:
+            try:
+                with closing(iterate(opener)) as outcomes:
+                    for outcome in outcomes:
+                        output.settle()
+                        yield self._value(outcome)
+            finally:
+                output.settle()  # what was said at its end comes before what the caller says next
 
     async def _values_async(self) -> AsyncGenerator[R, None]:
         here = self._function._is_here()
         home = None if here else asyncio.get_running_loop()
         opener = partial(self._open, home, current_input_id() or "")
-        async with aclosing(aiterate(opener, here=here)) as outcomes:
-            async for outcome in outcomes:
-                await output.settle_async()
-                yield self._value(outcome)
+        with TRIMMED:
+            try:
+                async with aclosing(aiterate(opener, here=here)) as outcomes:
+                    async for outcome in outcomes:
+                        await output.settle_async()
+                        yield self._value(outcome)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await output.settle_async()
 
     def _value(self, outcome: CallOutcome) -> Any:
         if not self._options.return_exceptions:
@@ -137,5 +158,4 @@ class MapResults(Generic[R]):
                 f"use .for_each(), or list(...) around it",
                 RuntimeWarning,
                 stacklevel=2,
-                source=self,
             )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ class Screen:
         self._logs: dict[str, LogLines] = {}
         self._names: dict[str, str] = {}
         self._gone: dict[str, anyio.Event] = {}
+        self._lost: set[str] = set()
+        self._lost_lock = threading.Lock()
 
     @property
     def idle(self) -> bool:
@@ -110,6 +113,24 @@ class Screen:
             pieces += logs.add(batch.container_id, label, record)
         self._terminal.put(pieces)
 
+    # -- the connection --
+
+    def connection_lost(self, session: str) -> None:
+        """A client has lost its connection. Said once, however many clients of this process there are."""
+        with self._lost_lock:
+            first = not self._lost
+            self._lost.add(session)
+        if first:
+            self._warn("connection to the platform lost, reconnecting")
+
+    def connection_back(self, session: str) -> None:
+        """A client is connected again."""
+        with self._lost_lock:
+            last = self._lost == {session}
+            self._lost.discard(session)
+        if last:
+            self._warn("connection to the platform is back")
+
     # -- a map --
 
     def map_progress(self, name: str, total: int | None) -> "MapProgress | None":
@@ -134,7 +155,10 @@ class Screen:
 
     def _say(self, line: str) -> None:
         if self._plain and self._shows_progress:
-            self._terminal.put([Piece("stderr", f"afield: {line}\n")])
+            self._warn(line)
+
+    def _warn(self, line: str) -> None:
+        self._terminal.put([Piece("stderr", f"afield: {line}\n")])
 
 
 def _tell(state: MapState) -> str:

@@ -1,5 +1,6 @@
 """The command `afield`."""
 
+import errno
 import importlib
 import os
 import sys
@@ -12,17 +13,23 @@ from afield import __version__
 from afield._stdio import open_standard_streams
 from afield.cli import interrupts
 from afield.cli.errors import EXIT_PIPE, EXIT_USAGE
+from afield.cli.groups import SuggestingGroup
 
 _COMMANDS: Final = {
     "run": "Run a function of a file.",
     "up": "Start a platform that stays.",
     "down": "Stop the platform.",
     "status": "Show what runs.",
+    "app": "List the running apps, or stop one.",
 }
 """Each is in the module of its name, which is imported only when the command is used."""
 
 
-class _Commands(click.Group):
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a write to standard output may fail with, other than for want of a reader."""
+
+
+class _Commands(SuggestingGroup):
     """Commands that are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -58,12 +65,36 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if sys.stdout is not None:  # `>&-`
             sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads any more (`| head`). What the interpreter would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
         code = EXIT_PIPE
+    except KeyboardInterrupt as interrupt:  # it came between the command and here
+        code = _interrupted(interrupt)
+    except OSError as error:
+        code = _cannot_write(error)
+    finally:
+        interrupts.hold()
+    if code == 0 and (missed := interrupts.late()):
+        code = _interrupted(missed)
     if code > 128:
         interrupts.leave(code)
     sys.exit(code)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    if words := interrupts.words(interrupt):
+        click.echo(words, err=True)
+    return interrupts.status(interrupt)
+
+
+def _cannot_write(error: OSError) -> int:
+    _discard_output()
+    click.echo(f"Error: cannot write to standard output: {error.strerror or error}", err=True)
+    return 1
+
+
+def _discard_output() -> None:
+    """Let what the interpreter would still flush go nowhere: nobody reads any more (`| head`), or there is no room."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -71,9 +102,10 @@ def _run(arguments: Sequence[str]) -> int:
         result = afield.main(list(arguments), prog_name="afield", standalone_mode=False)
     except click.Abort as abort:  # what click makes of a KeyboardInterrupt
         interrupt = abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt()
-        if words := interrupts.words(interrupt):
-            click.echo(words, err=True)
-        return interrupts.status(interrupt)
+        return _interrupted(interrupt)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
     except click.UsageError as error:
         _complain(error)
         return EXIT_USAGE
@@ -106,11 +138,30 @@ def _failed(error: Exception) -> int:
     cause = error.__cause__ if isinstance(error, UserCodeError) and error.__cause__ else error
     if isinstance(cause, BrokenPipeError) and interrupts.is_gone(1):
         raise cause
+    if isinstance(cause, OSError) and cause.errno in _FULL and (problem := _output_problem()) is not None:
+        raise problem
     if isinstance(cause, Error) and not has_user_frames(cause):
         click.echo(f"Error: {cause}", err=True)
         return EXIT_USAGE if isinstance(cause, InvalidError) else 1
     show(cause)
     return 1
+
+
+def _output_problem() -> OSError | None:
+    """Return why standard output takes nothing more, if it does not: what failed to go out is tried again."""
+    if sys.stdout is None:
+        return None
+    try:
+        sys.stdout.flush()
+        if getattr(
+            sys.stdout, "write_through", False
+        ):  # `python -u`: nothing was kept that could be tried again
+            os.write(1, b"\n")
+    except BrokenPipeError:  # has a way of its own
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 if __name__ == "__main__":

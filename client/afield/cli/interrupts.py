@@ -2,6 +2,7 @@
 
 The first ends the command in order: it raises Terminated, a KeyboardInterrupt, in the main thread. Another one, half a
 second later or more, ends it at once. (Sooner is no impatience: a terminal and a wrapper may both send the same Ctrl-C.)
+Once the command cleans up (see `hold`), the first one only changes the exit status.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -44,10 +46,16 @@ class _State:
     """Monotonic time of the first signal; 0 before it."""
     signum = 0
     """The first signal."""
+    raised = False
+    """Whether it was raised, or given to `instead`."""
     meant: signal.Signals | None = None
     """What a SIGTERM that we sent to ourselves stands for."""
     instead: Callable[[], object] | None = None
     """Called at the first signal in place of raising."""
+    held = False
+    """Whether nothing is raised any more."""
+    watching = False
+    """Whether the loss of standard output's reader ends the command."""
 
 
 def install() -> None:
@@ -56,7 +64,32 @@ def install() -> None:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup has its way
             signal.signal(signum, _handle)
     if sys.stdout is not None and _is_pipe(1):
+        _State.watching = True
         threading.Thread(target=_watch_reader, name="afield-reader", daemon=True).start()
+
+
+def hold() -> None:
+    """Raise nothing from here on: what runs now is clean-up, which an interrupt must not cut short.
+
+    A signal is noted, for `late`. One more, after another half second, still ends the process at once.
+    """
+    _State.held = True
+
+
+@contextmanager
+def before_clean_up() -> Iterator[None]:
+    """Hold when the block ends, before anything around it begins to clean up."""
+    try:
+        yield
+    finally:
+        hold()
+
+
+def late() -> Terminated | None:
+    """Return what came and was not raised: a signal after `hold`, or the loss of standard output's reader."""
+    if _State.watching and is_gone(1):
+        return Terminated(signal.SIGPIPE)
+    return Terminated(_State.signum) if _State.signum and not _State.raised else None
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
@@ -97,6 +130,10 @@ def leave(status: int) -> NoReturn:
 
 def end(meaning: signal.Signals = signal.SIGTERM) -> None:
     """End the command in order, as if the signal `meaning` had come. From any thread."""
+    if _State.held:
+        # No signal: the interpreter may be about to give it back its deadly default.
+        _State.signum = _State.signum or meaning
+        return
     _State.meant = meaning
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -129,6 +166,9 @@ def _handle(signum: int, _: FrameType | None) -> None:
             _leave_now(signum)
         return
     _State.first_at, _State.signum = now, _State.meant or signum
+    if _State.held:
+        return
+    _State.raised = True
     if _State.instead is None:
         raise Terminated(_State.signum)
     _State.instead()

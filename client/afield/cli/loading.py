@@ -43,7 +43,7 @@ def load(ref: Ref) -> ModuleType:
     sys.path.insert(0, "")
     if ref.file is None:
         return _load_module(ref.module)
-    return _load_file(ref.file)
+    return _load_file(ref.file, ref.name)
 
 
 def _load_module(name: str) -> ModuleType:
@@ -59,7 +59,7 @@ def _load_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _load_file(file: Path) -> ModuleType:
+def _load_file(file: Path, ref_name: str) -> ModuleType:
     path = os.path.abspath(file)
     name = file.stem
     other = sys.modules.get(name)
@@ -75,8 +75,27 @@ def _load_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with _user_code():
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except ImportError as error:
+            if "no known parent package" in str(error):
+                error.add_note(_as_module(Path(path), ref_name))
+            raise
     return module
+
+
+def _as_module(file: Path, name: str) -> str:
+    """Return how to run a file that belongs to a package: relative imports work only in a module of one."""
+    root = file.parent
+    while (root.parent / "__init__.py").exists():
+        root = root.parent
+    root = root.parent
+    module = ".".join(file.relative_to(root).with_suffix("").parts)
+    where = "" if root == Path.cwd() else f" in {root}"
+    return (
+        f"Relative imports need a package, and a file by itself is in none: "
+        f"try `afield run -m {module}{f'::{name}' if name else ''}`{where}"
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ text as it is. A function with `*args` alone takes the raw arguments.
 
 import datetime as dt
 import inspect
+import shlex
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -59,6 +60,28 @@ def parse(function: Callable[..., Any], given: Sequence[str], *, program: str) -
         raise WrongUseError(f"{_one_sentence(error)} (see {program} --help)") from None
 
 
+class _Options(click.Command):
+    """A command whose arguments are all options, each given at most once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what click would tell only after other mistakes (a stray value), or not at all (an option twice)."""
+        values, strays, given = self.make_parser(ctx).parse_args(list(args))
+        if not ctx.resilient_parsing and "help" not in values:
+            self._refuse(ctx, strays, [each for each in given if isinstance(each, click.Option)])
+        return super().parse_args(ctx, args)
+
+    def _refuse(self, ctx: click.Context, strays: list[str], given: list[click.Option]) -> None:
+        if strays:
+            left = [each.opts[0] for each in self.params if each not in given]
+            hint = f", as in {left[0]} {shlex.quote(strays[0])}" if left else ""
+            ctx.fail(
+                f"Got unexpected extra argument {strays[0]!r}; each value is given by the name of its option{hint}"
+            )
+        twice = next((each for at, each in enumerate(given) if each in given[:at]), None)
+        if twice is not None:
+            ctx.fail(f"Option {twice.opts[0]!r} is given more than once; give it one value")
+
+
 def takes_raw(signature: inspect.Signature, program: str) -> bool:
     """Tell whether the function takes the raw arguments. Raises WrongUseError for `*args` beside others."""
     parameters = list(signature.parameters.values())
@@ -82,7 +105,7 @@ def make_command(function: Callable[..., Any], signature: inspect.Signature, pro
     ]
     taken = {flag for option in options for flag in option.opts}
     help_flags = [flag for flag in ("--help", "-h") if flag not in taken]
-    return click.Command(
+    return _Options(
         program,
         params=options,
         help=inspect.getdoc(function),

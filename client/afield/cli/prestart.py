@@ -87,4 +87,7 @@ def prestarted() -> Iterator[Prestart]:
             raise FailureError(_DIED) from interrupt
         raise
     finally:
+        interrupts.hold()
         platform.close()
+    if platform.lost:  # while the run cleaned up
+        raise FailureError(_DIED)

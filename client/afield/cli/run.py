@@ -1,6 +1,7 @@
 """`afield run`: run a function or a local entrypoint of a file, on a platform."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from afield.cli import interrupts, loading, params, refs
-from afield.cli.errors import FailureError, WrongUseError
+from afield.cli import interrupts, loading, params, refs, results
+from afield.cli.errors import WrongUseError
 from afield.cli.params import Arguments
 from afield.cli.prestart import prestarted
 from afield.cli.refs import Candidate, Ref
+from afield.config import DEFAULT_ENVIRONMENT
 
 if TYPE_CHECKING:
     from afield.app import App
@@ -87,6 +89,7 @@ def run(
     """
     if interactive:
         raise WrongUseError("-i (interactive runs) is not available yet; leave it out")
+    _check_working_folder()
     ref = refs.parse(func_ref, as_module=as_module)
     options = Options(
         name=name,
@@ -101,9 +104,14 @@ def run(
         _run(ref, arguments, options, func_ref)
 
 
-def _environment(name: str | None) -> str:
-    import os
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise WrongUseError("the working folder does not exist any more; change to one that does") from None
 
+
+def _environment(name: str | None) -> str:
     from afield import config
     from afield.exception import InvalidError
 
@@ -139,12 +147,14 @@ def _run(ref: Ref, arguments: tuple[str, ...], options: Options, given: str) -> 
         candidate = refs.choose(ref, *loading.candidates(module))
         program = f"afield run {'-m ' if ref.file is None else ''}{given}"
         chosen = params.parse(candidate.target.raw_f, arguments, program=program)
+        if options.write_result is not None:
+            results.check(candidate.target.raw_f, candidate.name)
         if platform is None:  # `--help` was an argument for the function after all
             platform = stack.enter_context(prestarted())
         platform.wait()
         result = _call(candidate, chosen, options)
         if options.write_result is not None:
-            _write(result, options.write_result, candidate.name)
+            results.write(result, options.write_result, candidate.name)
 
 
 def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:
@@ -152,12 +162,23 @@ def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:
     with (
         _output(options),
         app.run(name=options.name, detach=options.detach, environment_name=options.environment),
+        interrupts.before_clean_up(),
     ):
+        if options.detach and not options.quiet:
+            # In one piece: the display writes to stderr too.
+            click.echo(
+                f"The app stays when this command ends; {_how_to_stop(app, options)} stops it.", err=True
+            )
         if candidate.kind == "entrypoint":
             return _call_here(candidate.target.raw_f, arguments)
         if options.detach:
             return candidate.target.spawn(*arguments.args, **arguments.kwargs).get()
         return candidate.target.remote(*arguments.args, **arguments.kwargs)
+
+
+def _how_to_stop(app: "App", options: Options) -> str:
+    environment = "" if options.environment == DEFAULT_ENVIRONMENT else f"-e {options.environment} "
+    return f"`afield app stop {environment}{app.app_id}`"
 
 
 def _call_here(function: Callable[..., Any], arguments: Arguments) -> Any:
@@ -185,14 +206,3 @@ def _ensure_lasting_platform() -> None:
             f"Started a platform that stays (process {record['pid']}); `afield down` stops it.",
             file=sys.stderr,
         )
-
-
-def _write(result: Any, path: Path, name: str) -> None:
-    if not isinstance(result, (str, bytes)):
-        raise FailureError(
-            f"--write-result takes a str or bytes, but {name} returned {type(result).__name__}; nothing was written"
-        )
-    try:
-        path.write_bytes(result.encode() if isinstance(result, str) else result)
-    except OSError as error:
-        raise FailureError(f"cannot write the result to {path}: {error.strerror}") from error

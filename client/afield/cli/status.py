@@ -2,24 +2,27 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
 import click
 
-from afield import _launch
+from afield import _launch, config
 from afield._launch import PlatformFolder
-
-_ASK_S = 3.0
-"""Seconds that the fleet may take to answer."""
+from afield.cli import fleet
+from afield.cli.fleet import Fleet
 
 
 @click.command("status", short_help="Show what runs.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status(*, as_json: bool) -> None:
-    """Show every process of this user's platforms: role, process id, address, uptime. Exit status 1 when none runs."""
-    platforms = list(_platforms())
+@click.option("-e", "--env", help="Environment whose apps to show.  [default: AFIELD_ENVIRONMENT, else main]")
+def status(*, as_json: bool, env: str | None) -> None:
+    """Show this user's platforms: every process with role, process id, address, uptime, and the running apps.
+
+    Exit status 1 when none runs.
+    """
+    platforms = list(_platforms(config.environment(env)))
     if as_json:
         click.echo(json.dumps(_document(platforms), indent=2))
     else:
@@ -32,20 +35,24 @@ def _document(platforms: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "running": bool(platforms),
         "processes": [process for platform in platforms for process in platform["processes"]],
+        "apps": [app for platform in platforms for app in platform["apps"]],
         "platforms": [
-            {key: value for key, value in platform.items() if key != "processes"} for platform in platforms
+            {key: value for key, value in platform.items() if key not in ("processes", "apps")}
+            for platform in platforms
         ],
     }
 
 
-def _platforms() -> Iterator[dict[str, Any]]:
+def _platforms(environment: str) -> Iterator[dict[str, Any]]:
     """Yield this user's running platform and the private ones of runs, each with its processes."""
     for folder in (_launch.shared_folder(), *_launch.private_folders()):
         record = _record(folder)
         if record is None:
             continue
         now = time.time()
-        containers, problem = _containers(record) if record["state"] == "ready" else ([], "")
+        told = Fleet([], [], "")
+        if record["state"] == "ready":
+            told = anyio.run(fleet.ask, fleet.target(record), environment)
         yield {
             "id": record["id"],
             "private": record["private"],
@@ -54,10 +61,11 @@ def _platforms() -> Iterator[dict[str, Any]]:
             "gateway": record.get("gateway", ""),
             "folder": record["folder"],
             "uptime_s": _uptime(now, record["started_at"]),
-            "problem": problem,
+            "problem": told.problem,
+            "apps": told.apps,
             "processes": [
                 {**_shown(process, now), "platform": record["id"]}
-                for process in (*record["processes"], *containers)
+                for process in (*record["processes"], *told.containers)
             ],
         }
 
@@ -75,7 +83,7 @@ def _shown(process: dict[str, Any], now: float) -> dict[str, Any]:
         "uptime_s": _uptime(now, process["started_at"]) if process["pid"] else 0.0,
         **{
             key: process[key]
-            for key in ("restarts", "id", "state", "function_id", "app_id")
+            for key in ("restarts", "id", "state", "function_id", "function", "app_id")
             if key in process
         },
     }
@@ -83,41 +91,6 @@ def _shown(process: dict[str, Any], now: float) -> dict[str, Any]:
 
 def _uptime(now: float, started_at: float) -> float:
     return round(max(0.0, now - started_at), 1)
-
-
-def _containers(record: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """Return the containers as the scheduler knows them, and why they are not known if they are not."""
-    try:
-        return anyio.run(_ask_fleet, record), ""
-    except Exception as error:  # whatever is wrong with the fleet, the processes are worth showing
-        return [], f"the fleet did not answer: {error}"
-
-
-async def _ask_fleet(record: dict[str, Any]) -> list[dict[str, Any]]:
-    from afield._bus.connection import Bus, BusAddress
-    from afield._wire.api import FLEET_STATS, StatsRequest
-    from afield._wire.codec import build
-    from afield._wire.functions import WorkerRecord
-
-    user, _, password = record["token"].partition(":")
-    with anyio.fail_after(_ASK_S):
-        address = BusAddress(record["server"], user, password)
-        async with Bus.open(address, name="afield-status", connect_timeout=_ASK_S) as bus:
-            stats = await bus.call(FLEET_STATS, StatsRequest(), timeout=_ASK_S)
-    return [
-        {
-            "role": "container",
-            "pid": container.pid,
-            "address": worker.worker_id,
-            "started_at": container.started_at,
-            "id": container.container_id,
-            "state": container.state,
-            "function_id": container.function_id,
-            "app_id": container.app_id,
-        }
-        for worker in (build(WorkerRecord, values) for values in stats.workers)
-        for container in worker.containers
-    ]
 
 
 def _print(platforms: list[dict[str, Any]]) -> None:
@@ -132,20 +105,25 @@ def _print(platforms: list[dict[str, Any]]) -> None:
             (p["role"], str(p["pid"] or "-"), _duration(p["uptime_s"]), " ".join(_where(p)))
             for p in platform["processes"]
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True))
-            click.echo(("  " + "  ".join(cells)).rstrip())
+        _print_table(rows)
+        if platform["apps"]:
+            _print_table(fleet.app_rows(platform["apps"]))
         if platform["problem"]:
             click.echo(f"  {platform['problem']}")
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    for line in fleet.lined_up(rows):
+        click.echo(f"  {line}")
 
 
 def _where(process: dict[str, Any]) -> Iterator[str]:
     yield process["address"]
     if process["role"] == "container":
-        yield f"{process['id']} ({process['state']}, {process['function_id']})"
+        yield f"{process['id']} ({process['state']}, {process['function'] or process['function_id']})"
     if process.get("restarts"):
-        yield f"(restarted {process['restarts']} times)"
+        count = process["restarts"]
+        yield "(restarted once)" if count == 1 else f"(restarted {count} times)"
 
 
 def _duration(seconds: float) -> str:

@@ -1,17 +1,19 @@
 """The process of one service: settings, log, signals, the bus, readiness. Each `__main__` calls `run_service`."""
 
+import asyncio
 import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
 from pydantic import ValidationError
 
 from afield._bus.connection import Bus
+from afield._bus.errors import BusConnectError
 from afield_common import log
 from afield_common.service import Service
 from afield_common.settings import Settings
@@ -19,13 +21,17 @@ from afield_common.settings import Settings
 READY_FD = "AFIELD_READY_FD"
 """Environment variable that names the file descriptor which wants to hear that a service is ready."""
 
+REACH_S: Final = 3.0
+"""Seconds without a server after which people are told what to set."""
+
 S = TypeVar("S", bound=Settings)
 
 
 def run_service(service: type[Service[S]], settings: type[S], argv: Sequence[str] | None = None) -> int:
     """Run a service as this process until SIGTERM or SIGINT; return the exit status.
 
-    Raises nothing for bad settings: they are told on stderr, with status 2.
+    Raises nothing for bad settings, which are told on stderr, with status 2, nor for a server that cannot be reached:
+    that is logged, with status 1.
     """
     try:
         chosen = settings.load(sys.argv[1:] if argv is None else argv)
@@ -33,7 +39,11 @@ def run_service(service: type[Service[S]], settings: type[S], argv: Sequence[str
         print(describe(error), file=sys.stderr)
         return 2
     log.configure(chosen.log_level, chosen.log_format)
-    anyio.run(_main, service, chosen, backend_options={"use_uvloop": uvloop_is_here()})
+    try:
+        anyio.run(_main, service, chosen, backend_options={"use_uvloop": uvloop_is_here()})
+    except BusConnectError as error:
+        log.get_logger(__name__).error(f"gave up: {error}; {_advice(chosen)}", role=service.role)
+        return 1
     return 0
 
 
@@ -89,9 +99,19 @@ class _ReadinessLine:
             notify_ready(self._service.role, self._service.address)
 
 
+def _advice(settings: Settings) -> str:
+    user = settings.address.user
+    token = f"(user {user!r} now)" if user else "(empty now)"
+    return f"set AFIELD_SERVER to the URL of the NATS server and AFIELD_TOKEN to <role>:<secret> {token}"
+
+
 async def _main(make: type[Service[S]], settings: S) -> None:
     with log.bind(role=make.role):
+        tell = log.get_logger(__name__).warning
+        advice = f"no NATS server lets us in at {settings.server} yet; {_advice(settings)}"
+        hint = asyncio.get_running_loop().call_later(REACH_S, tell, advice)
         async with Bus.open(settings.address, name=f"afield-{make.role}") as bus:
+            hint.cancel()
             service = make(bus, settings)
             async with anyio.create_task_group() as tasks:
                 await tasks.start(stop_on_signals, service)

@@ -6,9 +6,9 @@ Flags win over variables, variables over the defaults. A service adds fields in 
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, create_model, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from afield import config
@@ -27,6 +27,11 @@ def default_host() -> str:
 def default_run_dir() -> Path:
     """Return the folder for sockets and container homes."""
     return config.state_dir() / "run"
+
+
+def default_blob_dir() -> Path:
+    """Return the folder of the host-local blob tier."""
+    return default_run_dir() / "blobs"
 
 
 class Settings(BaseSettings):
@@ -49,7 +54,7 @@ class Settings(BaseSettings):
     """The environment (`<ws>` in subjects) for what names none."""
     host: str = Field(default_factory=default_host)
     """Host id: equal for all processes that share `blob_dir`."""
-    blob_dir: Path = Field(default_factory=lambda: default_run_dir() / "blobs")
+    blob_dir: Path = Field(default_factory=default_blob_dir)
     """Folder of the host-local blob tier."""
     cache_dir: Path = Field(default_factory=config.cache_dir)
     """Folder for what can be fetched again: code bundles."""
@@ -82,9 +87,29 @@ class Settings(BaseSettings):
     def load(cls, argv: Sequence[str] = ()) -> Self:
         """Read the environment and the flags in `argv` (`--log-level debug`).
 
-        Raises pydantic.ValidationError for values that do not fit; exits with status 2 on unknown flags.
+        Raises pydantic.ValidationError for values that do not fit; exits with status 2 on unknown flags, and with 0
+        after `--help`.
         """
-        return cls(_cli_parse_args=list(argv))
+        made = cls._for_help() if {"-h", "--help"} & set(argv) else cls
+        name = f"python -m {cls.__module__.partition('.')[0]}"
+        return made(_cli_parse_args=list(argv), _cli_prog_name=name)
+
+    @classmethod
+    def _for_help(cls) -> type[Self]:
+        """Return these settings with their defaults as people read them."""
+        fields: dict[str, Any] = {}
+        for name, field in cls.model_fields.items():
+            if field.is_required():
+                continue
+            default = field.get_default(call_default_factory=True)
+            if isinstance(default, SecretStr):
+                default = default.get_secret_value()
+            secret = field.annotation is SecretStr
+            if default in ("", {}):
+                default = "none"
+            shown = Field(default=default, description=field.description)
+            fields[name] = (str if secret else field.annotation, shown)
+        return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, **fields)
 
     @property
     def address(self) -> BusAddress:

@@ -6,8 +6,7 @@ FIRST_S: Final = 0.5
 LONGEST_S: Final = 30.0
 
 FREE_CRASHES: Final = 16
-"""Containers that may die after they were ready without any wait: an input that kills its container is given up
-after 8 losses, and its caller should not wait longer for the news than need be."""
+"""Containers that may die after they were ready before those that nobody has inputs for (`min_containers`) wait."""
 
 FORGET_S: Final = 60.0
 """Seconds without a failure after which a function starts afresh."""
@@ -20,7 +19,12 @@ class _Trouble(NamedTuple):
 
 
 class Backoff:
-    """Failures of containers, by function."""
+    """Failures of containers, by function.
+
+    Inputs wait only while containers fail before they are ready. Crashes of ready ones never hold them up: an input that
+    kills its container is given up after 8 losses, and neither its caller nor those of its neighbours should wait longer
+    for the news than need be. Without inputs nothing bounds crashes, so there they count.
+    """
 
     def __init__(self) -> None:
         self._trouble: dict[str, _Trouble] = {}
@@ -33,10 +37,13 @@ class Backoff:
         else:
             self._trouble[function_id] = _Trouble(startups + 1, crashes, now)
 
-    def ready_at(self, function_id: str, now: float) -> float:
-        """Return the time from which a container may be started; `now` or earlier when at once."""
+    def ready_at(self, function_id: str, now: float, *, inputs: bool) -> float:
+        """Return the time from which a container may be started; `now` or earlier when at once.
+
+        `inputs`: whether there are any for it to run.
+        """
         startups, crashes, last = self._current(function_id, now)
-        failures = startups + max(0, crashes - FREE_CRASHES)
+        failures = startups if inputs else startups + max(0, crashes - FREE_CRASHES)
         if not failures:
             return now
         return last + min(LONGEST_S, FIRST_S * 2.0 ** min(failures - 1, 16))

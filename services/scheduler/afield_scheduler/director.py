@@ -160,7 +160,8 @@ class Director:
             if len(self._ready) > _READY_KEPT:
                 del self._ready[next(iter(self._ready))]
         elif event.kind in ("container.failed", "container.stopped"):
-            was_ready = event.container_id in self._ready
+            seen = self._snapshot.is_ready(event.container_id, event.function_id)
+            was_ready = seen or event.container_id in self._ready
             self._ready.pop(event.container_id, None)
             if event.kind == "container.failed":
                 self._backoff.failed(event.function_id, was_ready=was_ready, now=now)
@@ -188,6 +189,7 @@ class Director:
 
     async def run(self) -> None:
         """Look at functions when it is time to, until cancelled."""
+        well = True
         while True:
             self._roused = anyio.Event()
             with anyio.move_on_after(self._pause()):
@@ -198,9 +200,13 @@ class Director:
                 await self._look()
             except* BusError as errors:
                 # Nothing is lost: the functions stay active, and the next sweep finds them.
-                log.warning("could not look at backlogs", errors=[str(e) for e in errors.exceptions])
+                say = log.warning if well else log.debug  # once an outage
+                say("could not look at backlogs", errors=[str(e) for e in errors.exceptions])
+                well = False
                 self.refresh()
                 await anyio.sleep(self._settings.look_s)
+            else:
+                well = True
 
     def _pause(self) -> float | None:
         if not self.leading:
@@ -294,7 +300,7 @@ class Director:
             self._stop(placed, "idle", only_if_idle=True)
         for placed in (*decision.evict, *decision.retire):
             retire = placed in decision.retire
-            log.info(
+            log.debug(
                 "a container makes room",
                 container_id=placed.record.container_id,
                 function_id=placed.record.function_id,

@@ -41,7 +41,7 @@ class Fleet:
             log.warning("worker could not be asked to start a container", error=str(error), **keys)
             return str(error) or type(error).__name__
         if not reply.accepted:
-            log.info("worker refused a container", reason=reply.reason, **keys)
+            log.debug("worker refused a container", reason=reply.reason, **keys)
             return reply.reason or "without a reason"
         log.debug("container requested", **keys)
         return ""

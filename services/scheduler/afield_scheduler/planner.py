@@ -55,7 +55,7 @@ def decide(
     if not count:
         again_at = now + GROW_S if missing > 0 else None
         return Decision(stop=_to_stop(snapshot, function, load, wall), again_at=again_at)
-    ready_at = backoff.ready_at(function.function_id, now)
+    ready_at = backoff.ready_at(function.function_id, now, inputs=load.backlog > 0)
     if ready_at > now:
         reason = "its containers fail; the next one is tried in a moment"
         return Decision(waiting=reason, again_at=ready_at)

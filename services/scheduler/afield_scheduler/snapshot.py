@@ -190,6 +190,11 @@ class Snapshot:
         coming = sum(1 for start in self.starting.values() if start.function_id == function_id)
         return coming + len(self.containers(function_id))
 
+    def is_ready(self, container_id: str, function_id: str) -> bool:
+        """Tell whether a container is ready, as far as its worker has reported."""
+        placed = self._containers.get(function_id, {}).get(container_id)
+        return placed is not None and placed.record.state == "ready"
+
     def strays(self) -> list[Placed]:
         """Return containers whose function is not known."""
         return [

@@ -56,6 +56,7 @@ class Beats:
 
     async def run(self) -> None:
         """Put the record on every change and every BEAT_S."""
+        well = True
         while True:
             with anyio.move_on_after(BEAT_S):
                 await self._due.wait()
@@ -67,7 +68,11 @@ class Beats:
             try:
                 await self.beat()
             except BusError as error:
-                log.warning("heartbeat not sent", error=str(error))
+                say = log.warning if well else log.debug  # once an outage
+                say("heartbeat not sent", error=str(error))
+                well = False
+            else:
+                well = True
 
     async def end(self) -> None:
         """Tell at once that the worker is gone."""

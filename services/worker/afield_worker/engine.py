@@ -21,7 +21,7 @@ from afield._guest.errors import LinkFullError
 from afield._wire import subjects
 from afield._wire.codec import WireError, decode, encode
 from afield._wire.functions import FunctionRecord
-from afield._wire.guest import Ready, StartFailed, Yields
+from afield._wire.guest import Ready, Run, StartFailed, Yields
 from afield._wire.guest import Results as ResultsFrame
 from afield._wire.ids import input_id
 from afield._wire.messages import BlobRef, CallControl, ErrorInfo, Event, InputPack, Waits, Wake
@@ -338,9 +338,12 @@ class Engine:
         self._puller.pull(record, pull.lane, pull.more)
 
     def _send(self, send: Send) -> None:
-        container = self._containers.live[send.container_id].container
+        live = self._containers.live[send.container_id]
+        container = live.container
         if container is None:
             return  # its start was given up
+        if send.frame.__class__ is Run:
+            live.log.tail.clear()  # the last lines in an error are of its own pack
         try:
             container.send(send.frame)
         except LinkFullError as error:
@@ -390,7 +393,10 @@ class Engine:
     def _report(self, report: Report) -> None:
         live = self._containers.live[report.container_id]
         keys = {"container_id": report.container_id, "function_id": report.function_id}
-        log.info(report.kind, detail=report.detail, **keys)
+        if report.kind == "container.failed":
+            log.warning("a container of %s failed: %s", live.record.spec.name, report.detail, **keys)
+        else:
+            log.debug(report.kind, detail=report.detail, **keys)
         event = Event(
             kind=report.kind,
             at=time.time(),

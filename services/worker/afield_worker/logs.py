@@ -53,6 +53,11 @@ class LogTail:
         while self._size - len(self._chunks[0]) >= TAIL_BYTES:
             self._size -= len(self._chunks.popleft())
 
+    def clear(self) -> None:
+        """Forget what was written so far: errors to come have nothing to do with it."""
+        self._chunks.clear()
+        self._size = 0
+
     def lines(self) -> tuple[str, ...]:
         """Return the last lines as text, without their ends."""
         text = b"".join(self._chunks).decode(errors="replace")

@@ -20,6 +20,9 @@ log = get_logger(__name__)
 RETRY_S: Final = 0.5
 """Seconds until pulling is tried again from a consumer that is gone; who publishes or schedules makes it anew."""
 
+SETTLED_S: Final = 5.0
+"""Seconds of pulling after which earlier trouble counts as over: longer than it takes to find a consumer gone."""
+
 OnDelivery = Callable[[Lane, Delivery], None]
 
 
@@ -31,7 +34,9 @@ class LanePull:
         self._stream = subjects.input_stream(record.shard)
         self._consumer = subjects.input_consumer(record.ws, record.function_id, lane)
         self._on_delivery = lambda delivery: on_delivery(lane, delivery)
-        self._stopped = False
+        self._stopped = anyio.Event()
+        self._failures = 0
+        """In a row."""
         self._loop = self._fresh()
 
     def demand(self, count: int) -> None:
@@ -40,22 +45,31 @@ class LanePull:
 
     async def run(self) -> None:
         """Pull until stopped."""
-        while not self._stopped:
+        while not self._stopped.is_set():
+            began = anyio.current_time()
             try:
                 await self._loop.run()
             except BusError as error:
-                # Consumers go with their app, a little before its containers.
-                say = log.info if isinstance(error, ConsumerGoneError) else log.warning
-                say("pulling again soon", consumer=self._consumer, error=str(error))
-                await anyio.sleep(RETRY_S)  # no event tells when a consumer is made
+                if anyio.current_time() - began > SETTLED_S:
+                    self._failures = 0
+                self._failures += 1
+                self._tell(error)
+                with anyio.move_on_after(RETRY_S):  # no event tells when a consumer is made
+                    await self._stopped.wait()
                 owed, self._loop = self._loop.outstanding, self._fresh()
                 if owed:
                     self._loop.demand(owed)
 
     async def stop(self) -> None:
         """Withdraw what was asked for; what is on its way is still handed over."""
-        self._stopped = True
+        self._stopped.set()
         await self._loop.drain()
+
+    def _tell(self, error: BusError) -> None:
+        """Log trouble once. Consumers go with their app, a little before its containers: that alone is none."""
+        worth_it = 2 if isinstance(error, ConsumerGoneError) else 1
+        say = log.warning if self._failures == worth_it else log.debug
+        say("inputs cannot be pulled; trying until they can", consumer=self._consumer, error=str(error))
 
     def _fresh(self) -> PullLoop:
         return PullLoop(self._bus, self._stream, self._consumer, self._on_delivery)

@@ -92,6 +92,14 @@ def test_pool_recovers(fleet: ModuleType) -> None:
     assert fleet.divert.remote(1) == 1
 
 
+def test_crashes_hold_nobody_up(fleet: ModuleType) -> None:
+    """However many inputs killed their containers, neither the next of them nor its neighbours wait for it."""
+    for x in range(20):
+        with pytest.raises(Error, match="lost 8 times"):
+            fleet.divert.spawn(13).get(timeout=20)
+        assert fleet.divert.spawn(x + 100).get(timeout=20) == x + 100
+
+
 def test_other_inputs_are_not_harmed(fleet: ModuleType) -> None:
     """One input that kills its container again and again spoils no other."""
     results = list(fleet.divert.map(range(40), return_exceptions=True))

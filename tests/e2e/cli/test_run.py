@@ -1,11 +1,13 @@
 """`afield run` on a running platform: what is run, with which arguments, and what is shown."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import PROGRAMS, Cli
+from .conftest import COMMAND, PROGRAMS, Cli, until
 
 
 @pytest.mark.parametrize(
@@ -71,10 +73,10 @@ def test_the_result_in_a_file(running: Cli, tmp_path: Path, line: str, content: 
 
 def test_a_result_that_is_no_text(running: Cli, tmp_path: Path) -> None:
     """--write-result refuses other results, and writes nothing."""
-    done = running("run", "-q", "-w", str(tmp_path / "result"), "several.py::number", check=1)
+    done = running("run", "-q", "-w", str(tmp_path / "result"), "several.py::unannotated", check=1)
     assert (
         done.stderr
-        == "Error: --write-result takes a str or bytes, but number returned int; nothing was written\n"
+        == "Error: --write-result takes a str or bytes, but unannotated returned int; nothing was written\n"
     )
     assert not (tmp_path / "result").exists()
 
@@ -156,7 +158,12 @@ def test_the_entrypoint_leaves(running: Cli) -> None:
         ("run -i one.py", "not available yet"),
         ("run --alias json one.py", "'json' is imported already"),
         ("run --qiuet one.py", "No such option '--qiuet'"),
-        ("rnu", "No such command 'rnu'"),
+        ("rnu", "No such command 'rnu'; did you mean 'run'?"),
+        ("run several.py::double 5", "unexpected extra argument '5'"),
+        ("run several.py::double --x 1 --x 2", "Option '--x' is given more than once"),
+        ("run -w /dev/null several.py::number", "number returns int, as its annotation says"),
+        ("app stpo x", "did you mean 'stop'?"),
+        ("app stop x", "no app 'x' runs in environment 'main'"),
     ],
 )
 def test_wrong_use(running: Cli, line: str, reason: str) -> None:
@@ -166,3 +173,65 @@ def test_wrong_use(running: Cli, line: str, reason: str) -> None:
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("line", ["", "app"])
+def test_no_command(running: Cli, line: str) -> None:
+    """Without a command, the help is printed as it is; the exit status is that of wrong use."""
+    done = running(*line.split(), check=2)
+    assert done.stderr.startswith(f"Usage: {' '.join(['afield', *line.split()])} [OPTIONS] COMMAND")
+    assert "\nCommands:\n" in done.stderr
+
+
+def test_a_relative_import_in_a_file(running: Cli) -> None:
+    """A file of a package that is run by its path is told from the module that it should be run as."""
+    done = running("run", "-q", "pkg/mod.py::main", check=1)
+    assert "try `afield run -m pkg.mod::main`" in done.stderr.splitlines()[-1]
+
+
+def test_a_deleted_working_folder(running: Cli, tmp_path: Path) -> None:
+    """A working folder that is gone is told, not the file that cannot be found there."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = f"import os; os.chdir({str(folder)!r}); os.rmdir({str(folder)!r}); os.execv({COMMAND[0]!r}, {COMMAND!r} + ['run', 'x.py'])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=running.env, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: the working folder does not exist any more; change to one that does\n",
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("line", ["--help", "run -q one.py"])
+def test_a_full_standard_output(running: Cli, line: str, unbuffered: str) -> None:
+    """Output that cannot be written is an error of one sentence."""
+    env = {**running.env, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *line.split()],
+            env=env,
+            cwd=PROGRAMS,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: cannot write to standard output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("times", range(3))
+def test_the_reader_leaves_at_the_end(fresh: Cli, times: int) -> None:
+    """A reader that leaves while the command cleans up changes the exit status, and nothing else."""
+    run = fresh.start("run", "-q", "one.py", stderr=subprocess.PIPE)
+    until(run, "9 w")
+    assert run.stdout is not None
+    assert run.stderr is not None
+    run.stdout.close()
+    assert (run.stderr.read(), run.wait(50)) == ("", 141)
+    run.stderr.close()
+    fresh.assert_clean([])

@@ -27,7 +27,7 @@ def pids(document: dict[str, Any]) -> dict[str, int]:
 
 def test_up_status_down(fresh: Cli) -> None:
     """A platform that was started is shown, used by runs, and stopped; all of it can be said twice."""
-    assert status(fresh) == {"running": False, "processes": [], "platforms": []}
+    assert status(fresh) == {"running": False, "processes": [], "apps": [], "platforms": []}
     fresh("status", check=1)
     assert "afield is up" in fresh("up", "--detach").stdout
     assert "afield is already up" in fresh("up", "--detach").stdout
@@ -71,6 +71,11 @@ def test_containers_are_shown(fresh: Cli) -> None:
     assert len(containers) == 1
     assert containers[0]["address"].startswith("wk-")
     assert containers[0]["function_id"].startswith("fu-")
+    assert containers[0]["function"] == "sleep"
+    (app,) = status(fresh)["apps"]
+    assert (app["id"], app["name"], app["state"]) == (containers[0]["app_id"], "waiting", "ephemeral")
+    assert app["functions"]["sleep"] == containers[0]["function_id"]
+    assert "(ready, sleep)" in fresh("status").stdout
     assert os.path.exists(f"/proc/{containers[0]['pid']}")
     (platform,) = status(fresh)["platforms"]
     assert platform["private"]

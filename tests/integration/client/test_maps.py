@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +18,7 @@ from afield._bus.files import FileTier
 from afield._errors import to_error_info
 from afield._wire.messages import InputPack, InputResult
 from afield.exception import InvalidError
+from afield.output import enable_output
 from support.callers import Caller, into
 from support.echo_worker import echo
 from support.waiting import until
@@ -258,3 +261,45 @@ async def test_map_that_is_never_iterated_warns(caller: Caller) -> None:
     """Nothing has run, which is most likely not what was meant."""
     with pytest.warns(RuntimeWarning, match="never iterated"):
         caller.function.map([1])  # the last reference goes with the statement
+
+
+async def test_results_are_an_iterator_too(caller: Caller) -> None:
+    """`next` takes one, and a loop goes on from there."""
+
+    def take() -> tuple[int, list[int]]:
+        results = caller.function.map(range(4))
+        return next(results), list(results)
+
+    assert await asyncio.to_thread(take) == (0, [1, 2, 3])
+
+
+async def test_progress_ends_before_the_error_is_seen(
+    caller: Caller, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a map says at its end does not come after what its caller says then."""
+    caller.worker.answer = odd_ones_fail
+
+    def take() -> None:
+        try:
+            caller.function.for_each(range(4))
+        except KeyError:
+            print("caught", file=sys.stderr, flush=True)
+
+    with enable_output():
+        await asyncio.to_thread(take)
+
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[-1] == "caught"
+    assert "inputs done" in lines[-2]
+
+
+async def test_remote_error_of_a_map_shows_no_machinery(caller: Caller) -> None:
+    """Only frames of the user's lie between the loop and the remote frames."""
+    caller.worker.answer = odd_ones_fail
+
+    with pytest.raises(KeyError) as caught:
+        async for _ in caller.function.map.aio(range(4)):
+            pass
+
+    names = {frame.filename for frame in traceback.extract_tb(caught.value.__traceback__)}
+    assert names == {__file__}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from afield.output import enable_output
 from support.callers import Caller, caller_on
 from support.echo_worker import echo
 from support.nats import NatsServer
@@ -88,3 +89,21 @@ async def test_map_survives_a_restart(caller: Caller, own_server: NatsServer) ->
             caller.worker.store(pack, echo(pack))
 
     assert results == list(range(held))
+
+
+async def test_an_outage_is_told_with_output_enabled(
+    caller: Caller, own_server: NatsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In two lines of ours; what the library logs about it does not reach the user."""
+    with enable_output():
+        own_server.kill9()
+        await until(lambda: not caller.client.bus.connected)
+        await asyncio.to_thread(own_server.start)
+        await until(lambda: caller.client.bus.connected)
+        assert await caller.function.remote.aio(5) == 5
+
+    told = [line for line in capfd.readouterr().err.splitlines() if "connection" in line]
+    assert told == [
+        "afield: connection to the platform lost, reconnecting",
+        "afield: connection to the platform is back",
+    ]

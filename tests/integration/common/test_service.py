@@ -21,7 +21,7 @@ from afield_common.errors import RefusedError
 from afield_common.micro import serve
 from afield_common.service import Service
 from afield_common.settings import Settings
-from support.nats import NatsServer
+from support.nats import NatsServer, free_port
 from support.services import connected, running
 
 pytestmark = pytest.mark.anyio
@@ -262,3 +262,17 @@ def test_process_explains_bad_settings(server: NatsServer) -> None:
     )
     assert done.returncode == 2
     assert "AFIELD_SHARDS" in done.stderr
+
+
+def test_process_tells_what_to_set_without_a_server() -> None:
+    """Where nothing answers, the log names the variables once while it tries, and once when it gives up."""
+    done = subprocess.run(
+        [sys.executable, "-m", "afield_registry", "--server", f"nats://127.0.0.1:{free_port()}"],
+        env={k: v for k, v in os.environ.items() if k != "AFIELD_TOKEN"},
+        capture_output=True,
+        text=True,
+    )
+    advice = [line for line in done.stderr.splitlines() if "AFIELD_SERVER" in line and "AFIELD_TOKEN" in line]
+    assert done.returncode == 1
+    assert [json.loads(line)["level"] for line in advice] == ["warning", "error"]
+    assert "Traceback" not in done.stderr

@@ -115,6 +115,29 @@ async def test_sys_exit_is_told_apart_and_harms_nobody(field: Field, worker: Wor
     assert await field.value(await field.send(record, 0)) is None
 
 
+async def test_an_error_shows_no_output_of_earlier_calls(field: Field, worker: WorkerService) -> None:
+    """Only what was written since its pack began, whether the container lives on or not."""
+    source = """
+        import os, sys
+        print('loading', flush=True)
+        def f(x):
+            print('call', x, flush=True)
+            if x == 1:
+                sys.exit(4)
+    """
+    record = await started(field, worker, source)
+    await field.value(await field.send(record, 0))
+    assert (await error_of(field, await field.send(record, 1))).log_tail == ("call 1",)
+
+
+async def test_startup_output_is_in_a_startup_error(field: Field, worker: WorkerService) -> None:
+    """There it is what tells."""
+    record = await field.define("print('loading', flush=True)\nimport nothing_of_the_kind\n")
+    call = await field.send(record, 1)
+    await field.start(worker, record)
+    assert "loading" in (await error_of(field, call)).log_tail
+
+
 async def test_a_late_input_is_interrupted(field: Field, worker: WorkerService) -> None:
     """The rest of its pack runs on in the same container."""
     source = "import time\ndef f(x):\n    time.sleep(60 * (x == 1))\n    return x\n"

@@ -1,5 +1,6 @@
 """Apps: what is declared, and what is refused."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -339,3 +340,66 @@ def test_names_to_come_say_so() -> None:
         _ = afield.Secret
     with pytest.raises(AttributeError, match="no attribute"):
         _ = afield.Sceret
+
+
+def named_double() -> Any:
+    """A function with the name of another one."""
+
+    def other(x: int) -> int:
+        return x
+
+    other.__name__ = other.__qualname__ = "double"
+    return other
+
+
+def test_refused_functions_are_named_with_their_places() -> None:
+    """The message names both places; the same definition, come twice, is fine."""
+    app = App()
+    app.function()(double)
+    app.function()(double)
+
+    with pytest.raises(InvalidError, match=r"two functions.*test_app\.py:\d+ and at .*test_app\.py:\d+"):
+        app.function()(named_double())
+
+
+def test_at_a_prompt_the_later_function_replaces_the_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a function is mended by typing it again."""
+    monkeypatch.setattr("afield.app.is_interactive", lambda _: True)
+    app = App()
+    app.function()(double)
+    later_one = app.function()(named_double())
+
+    assert app.registered_functions == {"double": later_one}
+
+
+def test_local_entrypoint_is_not_made_a_function_too() -> None:
+    """The message says what it is."""
+    app = App()
+    entry = app.local_entrypoint()(double)
+
+    with pytest.raises(InvalidError, match="is a local entrypoint"):
+        app.function()(entry)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("scaledown_window", "timeout", "startup_timeout", "cpu", "memory", "retries"),
+        *("min_containers", "max_containers", "buffer_containers", "env", "gpu", "name"),
+    ],
+)
+def test_parameters_of_wrong_type_are_refused(parameter: str) -> None:
+    """The message names the parameter and what came."""
+    value: Any = 3 if parameter in ("env", "gpu", "name") else "x"
+    with pytest.raises(InvalidError, match=f"{parameter}.*{value!r}"):
+        declared(**{parameter: value})
+
+
+def test_function_declared_too_late_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the app runs, that it does not run would be wrong."""
+    app = App()
+    monkeypatch.setattr(app, "_running", SimpleNamespace(stopped=False))
+    function = app.function()(double)
+
+    with pytest.raises(InvalidError, match=r"declared after its app began to run.*before app\.run"):
+        function.remote(1)

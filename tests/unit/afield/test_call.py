@@ -48,3 +48,19 @@ def test_what_is_missing_says_so() -> None:
         FunctionCall("fc-abc-0-17").get_call_graph()
     with pytest.raises(UnimplementedError, match="client"):
         FunctionCall.from_id("fc-abc-0-17", client=object())
+
+
+def test_gather_refuses_what_is_no_call() -> None:
+    """A list is the usual mistake, and the message says how to write it."""
+    with pytest.raises(InvalidError, match=r"gather\(\*calls\)"):
+        FunctionCall.gather([])  # type: ignore[arg-type]
+    with pytest.raises(InvalidError, match=r"expected FunctionCalls.*got 3"):
+        FunctionCall.gather(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", ["x", -1, float("nan"), True])
+def test_get_refuses_a_timeout_that_makes_no_sense(timeout: float) -> None:
+    """Before anything is asked of a platform."""
+    call: FunctionCall[int] = FunctionCall("fc-abc-0-17")
+    with pytest.raises(InvalidError, match="expected timeout to be seconds"):
+        call.get(timeout=timeout)

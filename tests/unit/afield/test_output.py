@@ -119,3 +119,17 @@ async def test_end_of_a_run_waits_for_its_containers() -> None:
                     kind="container.stopped", at=0.0, app_id="ap-1", function_id="fu-1", container_id="ta-1"
                 )
             )
+
+
+def test_a_lost_connection_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """However many clients of the process lose theirs, and also when no progress is shown."""
+    with enable_output(show_progress=False):
+        screen = output.current()
+        assert screen is not None
+        for tell in (screen.connection_lost, screen.connection_back):
+            tell("one")
+            tell("two")
+
+    lost, back = capfd.readouterr().err.splitlines()
+    assert lost == "afield: connection to the platform lost, reconnecting"
+    assert back == "afield: connection to the platform is back"

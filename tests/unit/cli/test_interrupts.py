@@ -126,3 +126,48 @@ def test_coroutines_are_cancelled() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "cleaned up\n"
         assert process.wait(20) == 143
+
+
+HELD = """
+import sys
+from afield.cli import interrupts
+interrupts.install()
+with interrupts.before_clean_up():
+    pass
+print("cleaning up", flush=True)
+sys.stdin.read()
+late = interrupts.late()
+raise SystemExit(interrupts.status(late) if late else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (None, 0)]
+)
+def test_clean_up_is_not_interrupted(signum: signal.Signals | None, status: int) -> None:
+    """Once the command cleans up, a signal changes the exit status alone."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        if signum is not None:
+            process.send_signal(signum)
+        process.stdin.close()
+        assert process.wait(20) == status
+
+
+def test_a_reader_lost_in_the_clean_up() -> None:
+    """So does a reader that leaves."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.close()
+        assert process.wait(20) == 141

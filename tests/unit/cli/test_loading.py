@@ -1,6 +1,7 @@
 """What in a module could be run."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -42,10 +43,13 @@ make()
 
 
 @pytest.fixture(autouse=True)
-def clean_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test imports is forgotten after it."""
+def clean_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What a test imports from its own folder is forgotten after it."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    yield
+    for name, loaded in [*sys.modules.items()]:
+        if str(getattr(loaded, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def module(folder: Path, source: str, name: str = "loaded_by_test") -> ModuleType:
@@ -96,3 +100,16 @@ def test_missing_modules() -> None:
     for name in ("no_such_module", "no_such.module", "json.no_such"):
         with pytest.raises(WrongUseError, match="there is no module"):
             load(Ref(None, name, ""))
+
+
+def test_a_relative_import_without_a_package(tmp_path: Path) -> None:
+    """The error of a file in a package tells how to run it as a module."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").touch()
+    with pytest.raises(UserCodeError) as caught:
+        module(inner, "from . import sibling", "relative_by_test")
+    assert caught.value.__cause__ is not None
+    (note,) = caught.value.__cause__.__notes__
+    assert f"try `afield run -m outer.inner.relative_by_test` in {tmp_path}" in note

@@ -127,7 +127,9 @@ def wrong_cases(count: int, size: Literal["small", "big"] = "small") -> None:
         ("--count x", "'--count': 'x' is not a valid integer"),
         ("--count 1 --sise big", "No such option '--sise'. Did you mean '--size'"),
         ("--count 1 --size tall", "'tall' is not one of 'small', 'big'"),
-        ("--count 1 more", "unexpected extra argument"),
+        ("--count 1 more", "unexpected extra argument 'more'; .* as in --size more"),
+        ("5", "unexpected extra argument '5'; .* as in --count 5"),
+        ("--count 1 --size big --count 1", "'--count' is given more than once"),
         ("--count", "requires an argument"),
     ],
 )

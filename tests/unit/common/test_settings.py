@@ -41,6 +41,27 @@ def test_folders_follow_the_home(tmp_path: Path) -> None:
     assert tmp_path in settings.blob_dir.parents
 
 
+def test_help_is_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It names the command, and defaults by their values."""
+    with pytest.raises(SystemExit) as ended:
+        Settings.load(["--help"])
+    text = "".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    assert text.startswith("usage:python-mafield_common[")
+    assert f"(default:{tmp_path}" in text
+    assert "factory" not in text
+
+
+def test_help_does_not_read_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that is set does not show."""
+    monkeypatch.setenv("AFIELD_TOKEN", "worker:hush")
+    with pytest.raises(SystemExit):
+        Settings.load(["--help"])
+    assert "hush" not in capsys.readouterr().out
+
+
 def test_token_does_not_show_in_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings may end up in a log; the secret must not."""
     monkeypatch.setenv("AFIELD_TOKEN", "worker:hush")

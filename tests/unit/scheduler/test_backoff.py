@@ -6,23 +6,28 @@ from hypothesis import strategies as st
 from afield_scheduler.backoff import FIRST_S, FORGET_S, FREE_CRASHES, LONGEST_S, Backoff
 
 
-def delays(failures: int, *, was_ready: bool) -> list[float]:
+def delays(failures: int, *, was_ready: bool, inputs: bool) -> list[float]:
     backoff, now, found = Backoff(), 100.0, []
     for _ in range(failures):
         backoff.failed("f", was_ready=was_ready, now=now)
-        found.append(backoff.ready_at("f", now) - now)
+        found.append(backoff.ready_at("f", now, inputs=inputs) - now)
         now += found[-1]
     return found
 
 
 def test_failing_starts_wait_longer_and_longer() -> None:
     """0.5 s, doubling, up to 30 s."""
-    assert delays(9, was_ready=False) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert delays(9, was_ready=False, inputs=True) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_crashes_of_ready_containers_are_free_at_first() -> None:
-    """An input is given up after 8 losses; until then its containers start again at once."""
-    waits = delays(FREE_CRASHES + 2, was_ready=True)
+def test_inputs_never_wait_for_crashes_of_ready_containers() -> None:
+    """Each input that kills its containers is given up after 8, so there is nothing to bound here."""
+    assert delays(20 * 8, was_ready=True, inputs=True) == [0.0] * 160
+
+
+def test_crashes_without_inputs_are_free_at_first() -> None:
+    """Containers that die while nobody has inputs for them would otherwise be started for ever."""
+    waits = delays(FREE_CRASHES + 2, was_ready=True, inputs=False)
     assert waits[:FREE_CRASHES] == [0.0] * FREE_CRASHES
     assert waits[FREE_CRASHES:] == [FIRST_S, 2 * FIRST_S]
 
@@ -33,18 +38,18 @@ def test_a_ready_container_ends_the_trouble_with_starting() -> None:
     for _ in range(5):
         backoff.failed("f", was_ready=False, now=0.0)
     backoff.failed("f", was_ready=True, now=1.0)
-    assert backoff.ready_at("f", 1.0) == 1.0
+    assert backoff.ready_at("f", 1.0, inputs=True) == 1.0
 
 
 def test_trouble_is_forgotten() -> None:
     """After a quiet minute, or with new code, a function starts afresh; others were never concerned."""
     backoff = Backoff()
     backoff.failed("f", was_ready=False, now=0.0)
-    assert backoff.ready_at("g", 0.1) == 0.1
-    assert backoff.ready_at("f", 0.1) == FIRST_S
-    assert backoff.ready_at("f", FORGET_S + 1) == FORGET_S + 1
+    assert backoff.ready_at("g", 0.1, inputs=True) == 0.1
+    assert backoff.ready_at("f", 0.1, inputs=True) == FIRST_S
+    assert backoff.ready_at("f", FORGET_S + 1, inputs=True) == FORGET_S + 1
     backoff.forget("f")
-    assert backoff.ready_at("f", 0.1) == 0.1
+    assert backoff.ready_at("f", 0.1, inputs=True) == 0.1
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 50)), max_size=60))
@@ -54,4 +59,5 @@ def test_waits_are_bounded(history: list[tuple[bool, float]]) -> None:
     for was_ready, pause in history:
         now += pause
         backoff.failed("f", was_ready=was_ready, now=now)
-        assert now <= backoff.ready_at("f", now) <= now + LONGEST_S
+        for inputs in (True, False):
+            assert now <= backoff.ready_at("f", now, inputs=inputs) <= now + LONGEST_S

@@ -66,6 +66,16 @@ def test_failing_functions_wait() -> None:
     assert "fail" in decision.waiting
 
 
+def test_crashes_of_ready_containers_hold_up_no_inputs() -> None:
+    """However many there were; containers that nobody has inputs for wait for the next try."""
+    backoff = Backoff()
+    for _ in range(100):
+        backoff.failed("fu-1", was_ready=True, now=0.0)
+    assert decided(fleet("wk-1"), backoff=backoff, backlog=1).start_on == ("wk-1",)
+    kept = function(scaling=Scaling(min_containers=1))
+    assert "fail" in decided(fleet("wk-1"), kept, backoff=backoff).waiting
+
+
 def test_idle_containers_are_stopped() -> None:
     """After the scaledown window an idle container goes; busy and starting ones stay."""
     snapshot = fleet()

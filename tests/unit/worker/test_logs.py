@@ -174,6 +174,16 @@ async def test_the_tail_keeps_the_last_lines() -> None:
     assert tail.lines()[-2:] == ("line 99", "\ufffd half")
 
 
+async def test_the_tail_forgets_what_is_over() -> None:
+    """What was written before has nothing to do with an error to come."""
+    tail = LogTail()
+    tail.add(b"another call\n")
+    tail.clear()
+    assert tail.lines() == ()
+    tail.add(b"this one\n")
+    assert tail.lines() == ("this one",)
+
+
 async def test_the_tail_is_bounded() -> None:
     """Also when there are no lines."""
     tail = LogTail()

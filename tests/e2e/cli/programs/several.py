@@ -29,6 +29,11 @@ def number() -> int:
 
 
 @app.function()
+def unannotated():  # type: ignore[no-untyped-def]
+    return 1
+
+
+@app.function()
 def numbers() -> Iterator[int]:
     yield 1
 

@@ -1,0 +1,172 @@
+"""Tracebacks for users: their own line, then the remote frames, then the error, without our machinery in between.
+
+A bare `raise` keeps the traceback that the exception has at that moment and adds no entry of its own, so what is cut
+here stays cut, the frame that cuts included. `AFIELD_DEBUG=1` keeps all frames.
+"""
+
+import asyncio
+import builtins
+import concurrent.futures
+import contextlib
+import functools
+import inspect
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from types import ModuleType, TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
+
+import anyio
+
+from afield import _frames
+from afield._suggest import did_you_mean
+from afield.exception import ContainerLostError, Error, InternalFailure
+
+_UNWRAPPING: Final = (os.path.join(os.path.dirname(os.path.abspath(__file__)), "_outcome.py"), "unwrap")
+"""File and name of the function that raises what came from a container."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _file(module: ModuleType) -> str:
+    return os.path.abspath(module.__file__ or "")
+
+
+_INNER: Final = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    *(os.path.dirname(_file(module)) + os.sep for module in (anyio, asyncio, concurrent.futures)),
+    _file(contextlib),
+    _file(threading),
+)
+"""Where the frames lie that say nothing about the user's code."""
+
+
+def trim(error: BaseException) -> None:
+    """Drop our frames from an error that is meant for the user, and from what it was caused by.
+
+    Those are our errors, and what came from a container. Faults of ours (InternalFailure, or anything that our code
+    did not mean to raise) and interrupts keep everything.
+    """
+    if os.environ.get("AFIELD_DEBUG", "") not in ("", "0"):
+        return
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        each = todo.pop()
+        if each is None or id(each) in seen or not isinstance(each, Exception):
+            continue
+        seen.add(id(each))
+        if _is_fault(each):
+            continue
+        entries = _entries(each.__traceback__)
+        if _is_meant(each, entries):
+            each.__traceback__ = _link([entry for entry in entries if not _is_inner(entry)])
+        todo += [each.__cause__, each.__context__]
+
+
+class _Trimming:
+    """`with TRIMMED:` around what a user calls. Holds no state, so one serves all."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            trim(error)
+
+
+TRIMMED: Final = _Trimming()
+
+
+def trimmed(function: Callable[P, R]) -> Callable[P, R]:
+    """Trim the errors of a function that users call."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            _explain_arguments(error, function.__qualname__, function)
+            trim(error)
+            raise
+
+    return wrapper
+
+
+def trimmed_async(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Trim the errors of an asynchronous function that users await."""
+
+    @functools.wraps(function)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except Exception as error:
+            _explain_arguments(error, function.__qualname__, function)
+            trim(error)
+            raise
+
+    return wrapper
+
+
+_NAMES: Final = {
+    "Map": "Function.map",
+    "Starmap": "Function.starmap",
+    "ForEach": "Function.for_each",
+    "SpawnMap": "Function.spawn_map",
+    "_Gather": "FunctionCall.gather",
+    "_Iter": "FunctionCall.iter",
+    "_Lookup": "App.lookup",
+}
+"""Classes behind public methods, which nobody has heard of."""
+
+
+def _explain_arguments(error: Exception, qualname: str, function: Callable[..., Any]) -> None:
+    """Say a wrong call of `function` itself in the words of the user, who does not know its inner name."""
+    trace = error.__traceback__
+    owner, _, method = qualname.rpartition(".")
+    if type(error) is not TypeError or owner not in _NAMES or trace is None or trace.tb_next is not None:
+        return  # raised further in, or by a function whose name is right
+    public = _NAMES[owner] + ("" if method == "__call__" else f".{method}")
+    text = str(error).replace(f"{qualname}()", f"{public}()")
+    wrong = text.rpartition("unexpected keyword argument ")[2].strip("'")
+    error.args = (text + did_you_mean(wrong, inspect.signature(function).parameters),)
+    error.__traceback__ = None
+
+
+def _is_fault(error: Exception) -> bool:
+    return isinstance(error, InternalFailure) and not isinstance(error, ContainerLostError)
+
+
+def _is_meant(error: Exception, entries: list[TracebackType]) -> bool:
+    if isinstance(error, (Error, builtins.TimeoutError)) or any(map(_frames.is_rebuilt, entries)):
+        return True
+    if not entries:
+        return False
+    # From a container, but without frames there; or raised by code of the user's that ours called here, such as an
+    # iterator of inputs.
+    last = entries[-1].tb_frame.f_code
+    return (last.co_filename, last.co_name) == _UNWRAPPING or not _is_inner(entries[-1])
+
+
+def _is_inner(entry: TracebackType) -> bool:
+    return entry.tb_frame.f_code.co_filename.startswith(_INNER) and not _frames.is_rebuilt(entry)
+
+
+def _entries(trace: TracebackType | None) -> list[TracebackType]:
+    entries = []
+    while trace is not None:
+        entries.append(trace)
+        trace = trace.tb_next
+    return entries
+
+
+def _link(entries: list[TracebackType]) -> TracebackType | None:
+    made: TracebackType | None = None
+    for entry in reversed(entries):
+        made = TracebackType(made, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return made

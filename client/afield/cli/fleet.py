@@ -1,0 +1,150 @@
+"""What the services of a platform know: its running apps and its containers."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+
+from afield import _launch, config
+
+if TYPE_CHECKING:
+    from afield._bus.connection import Bus
+    from afield._wire.functions import AppRecord
+
+ASK_S: Final = 3.0
+"""Seconds that a service may take to answer."""
+
+
+class Target(NamedTuple):
+    """A platform to ask."""
+
+    server: str
+    token: str
+    platform: str
+    """Its id; empty for a configured server."""
+
+
+class Fleet(NamedTuple):
+    """What was told; `problem` says what was not, and why."""
+
+    containers: list[dict[str, Any]]
+    apps: list[dict[str, Any]]
+    problem: str
+
+
+def targets() -> list[Target]:
+    """Return the platforms whose apps this user may mean: the configured server, else what runs on this host."""
+    if (server := config.server()) is not None:
+        return [Target(server.url, server.token, "")]
+    folders = [_launch.shared_folder(), *_launch.private_folders()]
+    records = [folder.record() for folder in folders if folder.root.exists() and folder.alive()]
+    return [target(record) for record in records if record is not None and record["state"] == "ready"]
+
+
+def target(record: dict[str, Any]) -> Target:
+    """Return the platform that a record in its folder describes."""
+    return Target(record["server"], record["token"], record["id"])
+
+
+@asynccontextmanager
+async def connected(to: Target) -> "AsyncIterator[Bus]":
+    """Connect to a platform. Raises the errors of the client for one that does not answer."""
+    from afield._bus.connection import Bus, BusAddress
+    from afield._bus_errors import as_user_errors
+
+    user, _, password = to.token.partition(":")
+    with as_user_errors():
+        async with Bus.open(
+            BusAddress(to.server, user, password), name="afield-cli", connect_timeout=ASK_S
+        ) as bus:
+            yield bus
+
+
+async def running_apps(bus: "Bus", environment: str) -> "tuple[AppRecord, ...]":
+    """Return the running apps of an environment, newest first."""
+    from afield._wire.api import APP_LIST, ListApps
+
+    return (await bus.call(APP_LIST, ListApps(ws=environment), timeout=ASK_S)).apps
+
+
+def shown_app(app: "AppRecord", platform: str) -> dict[str, Any]:
+    """Return what a user may want to know of an app."""
+    return {
+        "id": app.app_id,
+        "name": app.name,
+        "state": app.state,
+        "environment": app.ws,
+        "since": datetime.fromtimestamp(app.created_at).astimezone().isoformat(timespec="seconds"),
+        "functions": dict(app.functions),
+        "platform": platform,
+    }
+
+
+async def ask(to: Target, environment: str) -> Fleet:
+    """Return the containers of a platform, and the running apps of one environment; each even if the other fails."""
+    from afield.exception import Error
+
+    containers: list[dict[str, Any]] = []
+    apps: list[dict[str, Any]] = []
+    problems = []
+    try:
+        with anyio.fail_after(3 * ASK_S):
+            async with connected(to) as bus:
+                try:
+                    apps = [shown_app(app, to.platform) for app in await running_apps(bus, environment)]
+                except Exception as error:  # the containers are worth showing
+                    problems.append(f"the registry did not answer: {error}")
+                containers = await _containers(bus)
+    except (Error, OSError) as error:  # TimeoutError is an OSError
+        problems.append(f"the fleet did not answer: {error}")
+    names = {id_: name for app in apps for name, id_ in app["functions"].items()}
+    for container in containers:
+        container["function"] = names.get(container["function_id"], "")
+    return Fleet(containers, apps, "; ".join(problems))
+
+
+async def _containers(bus: "Bus") -> list[dict[str, Any]]:
+    from afield._wire.api import FLEET_STATS, StatsRequest
+    from afield._wire.codec import build
+    from afield._wire.functions import WorkerRecord
+
+    stats = await bus.call(FLEET_STATS, StatsRequest(), timeout=ASK_S)
+    return [
+        {
+            "role": "container",
+            "pid": container.pid,
+            "address": worker.worker_id,
+            "started_at": container.started_at,
+            "id": container.container_id,
+            "state": container.state,
+            "function_id": container.function_id,
+            "app_id": container.app_id,
+        }
+        for worker in (build(WorkerRecord, values) for values in stats.workers)
+        for container in worker.containers
+    ]
+
+
+def app_rows(apps: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a table of apps, its head first."""
+    return [("APP", "ID", "STATE", "SINCE", "FUNCTIONS")] + [
+        (
+            app["name"] or "-",
+            app["id"],
+            app["state"],
+            app["since"][:19].replace("T", " "),
+            ", ".join(app["functions"]) or "-",
+        )
+        for app in apps
+    ]
+
+
+def lined_up(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table; the last column is as wide as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+        for row in rows
+    ]
