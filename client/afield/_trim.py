@@ -22,9 +22,6 @@ from afield import _frames
 from afield._suggest import did_you_mean
 from afield.exception import ContainerLostError, Error, InternalFailure
 
-_UNWRAPPING: Final = (os.path.join(os.path.dirname(os.path.abspath(__file__)), "_outcome.py"), "unwrap")
-"""File and name of the function that raises what came from a container."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -145,12 +142,8 @@ def _is_fault(error: Exception) -> bool:
 def _is_meant(error: Exception, entries: list[TracebackType]) -> bool:
     if isinstance(error, (Error, builtins.TimeoutError)) or any(map(_frames.is_rebuilt, entries)):
         return True
-    if not entries:
-        return False
-    # From a container, but without frames there; or raised by code of the user's that ours called here, such as an
-    # iterator of inputs.
-    last = entries[-1].tb_frame.f_code
-    return (last.co_filename, last.co_name) == _UNWRAPPING or not _is_inner(entries[-1])
+    # Raised by code of the user's that ours called here, such as an iterator of inputs.
+    return bool(entries) and not _is_inner(entries[-1])
 
 
 def _is_inner(entry: TracebackType) -> bool:

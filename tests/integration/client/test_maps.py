@@ -295,7 +295,13 @@ async def test_progress_ends_before_the_error_is_seen(
 
 async def test_remote_error_of_a_map_shows_no_machinery(caller: Caller) -> None:
     """Only frames of the user's lie between the loop and the remote frames."""
-    caller.worker.answer = odd_ones_fail
+    try:
+        raise KeyError(1)
+    except KeyError as error:
+        info = to_error_info(error)
+    caller.worker.answer = lambda pack: tuple(
+        InputResult(index=each.index, status="error", error=info) for each in echo(pack)
+    )
 
     with pytest.raises(KeyError) as caught:
         async for _ in caller.function.map.aio(range(4)):
