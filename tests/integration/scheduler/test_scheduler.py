@@ -279,8 +279,9 @@ async def test_failing_containers_back_off(world: World) -> None:
         await world.send(f)
         for failures in (1, 2):
             await until(lambda wanted=failures: len(worker.started) == wanted)  # type: ignore[misc]
-            await worker.report(containers=())
+            # As a real worker does: first it tells of the failure, then its record is without the container.
             await worker.tell("container.failed", f, worker.started[-1].container_id)
+            await worker.report(containers=())
         await until(lambda: len(worker.started) == 3)
     first, second, third = worker.started_at
     assert second - first >= 0.5
@@ -296,8 +297,8 @@ async def test_crash_of_a_ready_container_is_replaced_at_once(world: World) -> N
             await until(lambda wanted=crashes: len(worker.started) == wanted)  # type: ignore[misc]
             container_id = worker.started[-1].container_id
             await worker.tell("container.ready", f, container_id)
-            await worker.report(containers=())
             await worker.tell("container.failed", f, container_id)
+            await worker.report(containers=())
         await until(lambda: len(worker.started) == 41)
 
 
