@@ -17,6 +17,7 @@ from afield._guest.loader import Loaded
 from afield._guest.outcomes import Outcomes, Phase
 from afield._guest.packs import Inbox, Interruption, Pack
 from afield._guest.reports import Reports
+from afield._guest.streams import Streams
 from afield._wire.guest import TO_GUEST, Start, Yields
 from afield._wire.messages import InputResult
 
@@ -27,8 +28,11 @@ END_PATIENCE: Final = 5.0
 class AsyncLoop:
     """One container's loop over its packs."""
 
-    def __init__(self, link: Link, start: Start, loaded: Loaded, outcomes: Outcomes) -> None:
+    def __init__(
+        self, link: Link, streams: Streams, start: Start, loaded: Loaded, outcomes: Outcomes
+    ) -> None:
         self._link = link
+        self._streams = streams
         self._function = loaded.raw
         self._run_one = self._run_generator if loaded.is_generator else self._run_function
         self._outcomes = outcomes
@@ -82,6 +86,7 @@ class AsyncLoop:
                 result = self._outcomes.interrupted(pack.index, "cancelled", None, pack.run.call_id, 0.0)
             else:
                 result = await self._run_task(pack)
+            self._streams.settle()
             self._reports.add(result)
             pack.done += 1
         self._reports.flush()
@@ -149,6 +154,7 @@ class AsyncLoop:
                 phase = "serialization"
                 data = self._outcomes.serialize(value)
                 leave_if_forked(self._link, None)
+                self._streams.settle()
                 await self._send_value(pack, sent, self._outcomes.store(data, pack.run.call_id))
                 sent += 1
         except GuestError as error:

@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import Final, NoReturn
 
+from afield._guest import cstdio
 from afield._guest.link import Link
 
 FAULT_STATUS: Final = 70
@@ -32,6 +33,7 @@ def finish(status: int = 0) -> NoReturn:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # user code closed or replaced it
+    cstdio.flush_all()
     os._exit(status)
 
 
@@ -48,6 +50,7 @@ def leave_if_forked(link: Link, error: BaseException | None) -> None:
     elif error is not None:
         traceback.print_exception(error)
         status = 1
+    cstdio.flush_all()
     os._exit(status)
 
 

@@ -10,6 +10,7 @@ from afield._guest.errors import LinkClosedError
 from afield._guest.link import Link
 from afield._guest.loader import Loaded, load
 from afield._guest.outcomes import Outcomes
+from afield._guest.streams import Streams
 from afield._guest.syncloop import SyncLoop
 from afield._wire.guest import Ready, Start, StartFailed
 
@@ -21,13 +22,14 @@ START_FAILED_STATUS: Final = 1
 
 def live(newborn: "Newborn") -> NoReturn:
     """Be a container until the worker says Stop. Does not return."""
-    link = isolation.isolate(newborn)
+    link, streams = isolation.isolate(newborn)
     try:
         start = _receive_start(link)
         outcomes = Outcomes(start)
         loaded = _load(link, start, outcomes)
+        streams.settle()
         link.send(Ready(load_s=time.monotonic() - newborn.forked_at))
-        _run(link, start, loaded, outcomes)
+        _run(link, streams, start, loaded, outcomes)
     except LinkClosedError as error:
         die(error)
     finish()
@@ -60,11 +62,11 @@ def _load(link: Link, start: Start, outcomes: Outcomes) -> Loaded:
         finish(START_FAILED_STATUS)
 
 
-def _run(link: Link, start: Start, loaded: Loaded, outcomes: Outcomes) -> None:
+def _run(link: Link, streams: Streams, start: Start, loaded: Loaded, outcomes: Outcomes) -> None:
     if loaded.is_async:
         from afield._guest.asyncloop import AsyncLoop
 
-        AsyncLoop(link, start, loaded, outcomes).run()
+        AsyncLoop(link, streams, start, loaded, outcomes).run()
     else:
-        SyncLoop(link, start, loaded, outcomes).run()
+        SyncLoop(link, streams, start, loaded, outcomes).run()
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -18,6 +18,7 @@ from afield._guest.loader import Loaded
 from afield._guest.outcomes import Outcomes, Phase
 from afield._guest.packs import Inbox, Interruption, Pack
 from afield._guest.reports import Reports
+from afield._guest.streams import Streams
 from afield._wire.guest import Start, Yields
 from afield._wire.messages import InputResult
 from afield.exception import InputCancellation
@@ -28,8 +29,11 @@ _END: Final = object()
 class SyncLoop:
     """One container's loop over its packs."""
 
-    def __init__(self, link: Link, start: Start, loaded: Loaded, outcomes: Outcomes) -> None:
+    def __init__(
+        self, link: Link, streams: Streams, start: Start, loaded: Loaded, outcomes: Outcomes
+    ) -> None:
         self._link = link
+        self._streams = streams
         self._function = loaded.raw
         self._run_one = self._run_generator if loaded.is_generator else self._run_function
         self._outcomes = outcomes
@@ -70,6 +74,7 @@ class SyncLoop:
                 result = self._outcomes.interrupted(pack.index, "cancelled", None, pack.run.call_id, 0.0)
             else:
                 result = self._run_guarded(pack)
+            self._streams.settle()
             self._reports.add(result)
             pack.done += 1
         self._reports.flush()
@@ -149,6 +154,7 @@ class SyncLoop:
                 data = self._outcomes.serialize(value)
                 self._armed = False
                 leave_if_forked(self._link, None)
+                self._streams.settle()
                 stored = self._outcomes.store(data, pack.run.call_id)
                 self._link.send(Yields(token=pack.run.token, first=sent, values=(stored,)))
                 sent += 1

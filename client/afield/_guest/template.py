@@ -16,8 +16,9 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from afield._guest import processes
+from afield._guest import cstdio, processes
 from afield._guest.control import DESCRIPTORS, ControlSocket
+from afield._guest.crashes import Crash
 from afield._guest.errors import GuestError, LinkClosedError
 from afield._wire.guest import Exited, Fork, Forked, Kill
 
@@ -36,8 +37,8 @@ class Newborn(NamedTuple):
     parent: int
     forked_at: float
     """time.monotonic() just before the fork."""
-    descriptors: tuple[int, int, int]
-    """Link, stdout, stderr."""
+    descriptors: tuple[int, int, int, int]
+    """Link, stdout, stderr, and the file for a crash."""
 
 
 class Template:
@@ -46,6 +47,7 @@ class Template:
     def __init__(self, control: ControlSocket) -> None:
         self._control = control
         self._leaders: dict[int, str] = {}
+        self._crashes: dict[int, Crash] = {}
         self._ended: list[Exited] = []
         self._report_by = 0.0
         self._stopping = False
@@ -115,18 +117,22 @@ class Template:
             return None
         link, stdout, stderr = descriptors
         parent, forked_at = os.getpid(), time.monotonic()
+        crash: Crash | None = None
+        pid, problem = 0, ""
         try:
+            crash = Crash(stderr)
             pid = os.fork()
         except OSError as error:
-            pid, problem = 0, f"fork: {error}"
+            problem = f"fork: {error}"
+            if crash:
+                crash.close()
         else:
-            problem = ""
             if pid == 0:
-                return Newborn(command, parent, forked_at, (link, stdout, stderr))
+                return Newborn(command, parent, forked_at, (link, stdout, stderr, crash.file))
+            self._leaders[pid] = command.container_id
+            self._crashes[pid] = crash
         for fd in descriptors:
             os.close(fd)
-        if pid:
-            self._leaders[pid] = command.container_id
         self._control.send(Forked(container_id=command.container_id, pid=pid, error=problem))
         return None
 
@@ -163,6 +169,9 @@ class Template:
                 self._report_by = time.monotonic() + LEFTOVER_PATIENCE
             end = Exited(container_id=container_id, pid=pid, status=status, max_rss_kib=usage.ru_maxrss)
             self._ended.append(end)
+            crash = self._crashes.pop(pid)
+            crash.tell(status)
+            crash.close()
         return pid != 0
 
 
@@ -182,6 +191,7 @@ def main() -> None:
     from afield._guest import preload
 
     preload.run()
+    cstdio.buffer_by_line()
     _require_one_thread()
     gc.collect()
     gc.freeze()

@@ -38,15 +38,30 @@ async def test_a_crash_is_told_by_code_or_signal(
     assert str(exit_code if signum is None else int(signum)) in info.reason
 
 
-async def test_a_segmentation_fault_leaves_its_traceback(launch: Launcher) -> None:
-    """The log shows where user code crashed."""
-    guest = await launch("import ctypes\ndef f(): ctypes.string_at(0)")
+@pytest.mark.parametrize("word", ["def", "async def"])
+async def test_a_segmentation_fault_leaves_the_users_frames(launch: Launcher, word: str) -> None:
+    """The log shows where user code crashed, and nothing of the guest."""
+    guest = await launch(f"import ctypes\ndef crash(): ctypes.string_at(0)\n{word} f(): crash()")
     guest.send(payload())
 
     await guest.ended()
 
-    assert "Segmentation fault" in guest.stderr
-    assert "app.py" in guest.stderr
+    head, *frames = guest.stderr.splitlines()
+    assert head == "Fatal Python error: Segmentation fault"
+    assert [frame.rpartition(" in ")[2] for frame in frames] == ["string_at", "crash", "f"]
+
+
+async def test_a_crash_in_a_fork_of_user_code_is_told_too(launch: Launcher) -> None:
+    """At once, by the fork itself; its container lives on."""
+    source = (
+        "import ctypes, os\ndef f():\n    pid = os.fork()\n    if pid == 0: ctypes.string_at(0)\n"
+        "    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"
+    )
+    guest = await launch(source)
+
+    assert await guest.value() == -signal.SIGSEGV
+    await guest.until(lambda: "app.py" in guest.stderr)
+    assert (await guest.stop()).exit_code == 0
 
 
 async def test_results_sent_before_a_crash_arrive_before_the_end(launch: Launcher) -> None:

@@ -10,14 +10,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_no_descriptor_is_inherited(launch: Launcher) -> None:
-    """A container holds its streams and its link, and nothing of the template or of other containers."""
+    """A container holds its streams and what is the guest's, and nothing of the template or of other containers."""
     others = [await launch("def f(): pass") for _ in range(3)]
     guest = await launch("import os\ndef f(): return sorted(map(int, os.listdir('/proc/self/fd')))")
 
     descriptors = await guest.value()
 
     assert descriptors[:3] == [0, 1, 2]
-    assert len(descriptors) == 5  # the link, and the folder while it is listed
+    # The link, the file for a crash, copies of the streams, and the folder while it is listed.
+    assert len(descriptors) == 3 + 1 + 1 + 3 + 1
     assert all(other.exit is None for other in others)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.guests import Launcher, payload
+from support.guests import Launcher, payload, read_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -89,16 +89,100 @@ async def test_what_a_dying_container_wrote_last_is_told_before_its_end(launch: 
     assert len(guest.stdout) == 200_001
 
 
-async def test_user_code_may_close_its_streams(launch: Launcher) -> None:
-    """Its output is gone, and the container works on."""
-    guest = await launch("import os\ndef f(x):\n    for fd in (0, 1, 2): os.close(fd)\n    return x")
+@pytest.mark.parametrize(
+    "closing",
+    ["for fd in (0, 1, 2): os.close(fd)", "os.fdopen(1, 'w')", "sys.stdout.close(); sys.stderr.close()"],
+)
+@pytest.mark.parametrize("word", ["def", "async def"])
+async def test_streams_that_user_code_closed_work_for_its_next_input(
+    launch: Launcher, word: str, closing: str
+) -> None:
+    """Those of its own pack included."""
+    source = (
+        f"import os, sys\n{word} f(x):\n    print('out', x)\n    print('err', x, file=sys.stderr)\n"
+        f"    sys.stdin.read()\n    {closing}\n    return x"
+    )
+    guest = await launch(source)
+    results = await guest.finished(guest.send(payload(1), payload(2)), 2)
 
-    assert await guest.value(1) == 1
-
-    result = await guest.call(2)
-    assert result.error is not None
-    assert result.error.type_name == "OSError"
+    assert [result.status for result in results] == ["ok", "ok"]
+    assert await guest.value(3) == 3
     assert (await guest.stop()).exit_code == 0
+    assert guest.stdout == "out 1\nout 2\nout 3\n"
+    assert guest.stderr == "err 1\nerr 2\nerr 3\n"
+
+
+async def test_a_fork_of_user_code_can_close_its_streams_for_good(launch: Launcher) -> None:
+    """No copy of them is left in it."""
+    source = (
+        "import os\ndef f():\n    if os.fork() == 0:\n        before = os.stat(1)\n"
+        "        for fd in (0, 1, 2): os.close(fd)\n"
+        "        os._exit(sum(os.stat(int(n)).st_ino == before.st_ino for n in os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd/' + n)))\n"
+        "    return os.waitstatus_to_exitcode(os.wait()[1])"
+    )
+    guest = await launch(source)
+
+    assert await guest.value() == 0
+
+
+async def test_lines_of_c_libraries_are_live(launch: Launcher) -> None:
+    """Nobody has to flush for them."""
+    guest = await launch(
+        "import ctypes, time\ndef f():\n    ctypes.CDLL(None).puts(b'from C')\n    time.sleep(1000)"
+    )
+
+    guest.send(payload())
+
+    await guest.until(lambda: guest.stdout == "from C\n")
+
+
+@pytest.mark.parametrize("word", ["def", "async def"])
+async def test_what_c_libraries_wrote_is_there_before_the_result(launch: Launcher, word: str) -> None:
+    """With or without a newline, and in the order in which Python and they wrote."""
+    source = (
+        f"import ctypes\n{word} f():\n    libc = ctypes.CDLL(None)\n    libc.puts(b'line')\n"
+        "    print('and', end=' ')\n    libc.printf(b'no line')"
+    )
+    guest = await launch(source)
+    await guest.started()
+    guest.container.pause_output()
+    await guest.call()
+
+    guest.container.drain_output()
+
+    assert guest.stdout == "line\nand no line"
+
+
+async def test_what_c_libraries_wrote_is_there_before_a_yielded_value(launch: Launcher) -> None:
+    """As it is before a result."""
+    source = "import ctypes\ndef f():\n    ctypes.CDLL(None).printf(b'no line')\n    yield 1\n    yield 2"
+    guest = await launch(source, is_generator=True)
+    await guest.started()
+    guest.container.pause_output()
+    token = guest.send(payload(), kind="generator", credit=1)
+    await guest.until(lambda: guest.values(token) == [1])
+
+    guest.container.drain_output()
+
+    assert guest.stdout == "no line"
+
+
+async def test_what_c_libraries_hold_is_written_at_the_end(launch: Launcher) -> None:
+    """By exit hooks, and to files that were left open, even while a thread reads from one."""
+    source = (
+        "import atexit, ctypes, os, threading\nlibc = ctypes.CDLL(None)\nlibc.fopen.restype = ctypes.c_void_p\n"
+        "libc.fdopen.restype = ctypes.c_void_p\natexit.register(libc.printf, b'bye')\n"
+        "def f(path):\n    libc.fputs(b'kept', ctypes.c_void_p(libc.fopen(path.encode(), b'w')))\n"
+        "    stuck = ctypes.c_void_p(libc.fdopen(os.pipe()[0], b'r'))\n"
+        "    threading.Thread(target=libc.fgetc, args=(stuck,), daemon=True).start()"
+    )
+    guest = await launch(source)
+    path = launch.folder / "left-open"
+    await guest.value(str(path))
+
+    assert (await guest.stop()).exit_code == 0
+    assert guest.stdout == "bye"
+    assert read_bytes(str(path)) == b"kept"
 
 
 async def test_reading_standard_input_finds_it_empty(launch: Launcher) -> None:

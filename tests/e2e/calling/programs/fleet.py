@@ -285,9 +285,7 @@ def say_everywhere() -> None:
     print("from-stderr", file=sys.stderr)
     os.write(1, b"from-os-write\n")
     subprocess.run(["sh", "-c", "echo from-subprocess"], check=True)
-    libc = ctypes.CDLL(None)
-    libc.puts(b"from-c-library")
-    libc.fflush(None)
+    ctypes.CDLL(None).puts(b"from-c-library")
     sys.stdout.write("no-newline-at-end")
 
 
