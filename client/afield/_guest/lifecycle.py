@@ -4,7 +4,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from afield._guest import isolation
+from afield._guest import cstdio, isolation
 from afield._guest.endings import die, finish
 from afield._guest.errors import LinkClosedError
 from afield._guest.link import Link
@@ -58,6 +58,7 @@ def _load(link: Link, start: Start, outcomes: Outcomes) -> Loaded:
     except BaseException as error:
         if not link.is_ours:
             raise  # user code forked while it was imported; this is the child
+        cstdio.flush()
         link.send(StartFailed(error=outcomes.not_started(error)))
         finish(START_FAILED_STATUS)
 

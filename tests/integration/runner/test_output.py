@@ -112,6 +112,20 @@ async def test_streams_that_user_code_closed_work_for_its_next_input(
     assert guest.stderr == "err 1\nerr 2\nerr 3\n"
 
 
+async def test_user_code_that_closes_the_copies_too_loses_its_output(launch: Launcher) -> None:
+    """And nothing else: the container works on."""
+    source = (
+        "import os\ndef f(x):\n    if x == 1:\n        mine = os.stat(1).st_ino\n"
+        "        for fd in range(1, 2000):\n            try:\n"
+        "                if os.stat(fd).st_ino == mine: os.close(fd)\n            except OSError: pass\n"
+        "    return x"
+    )
+    guest = await launch(source)
+
+    assert [await guest.value(x) for x in (1, 2, 3)] == [1, 2, 3]
+    assert (await guest.stop()).exit_code == 0
+
+
 async def test_a_fork_of_user_code_can_close_its_streams_for_good(launch: Launcher) -> None:
     """No copy of them is left in it."""
     source = (
