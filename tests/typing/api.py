@@ -103,7 +103,7 @@ def wrong() -> None:
     fetch.spawn(1)  # type: ignore[arg-type]
     count.remote_gen("3")  # type: ignore[arg-type]
     app.function(square)
-    app.function(cpus=1)  # type: ignore[call-arg]
+    app.function(cpus=1)  # type: ignore[arg-type]
 
 
 def looked_up() -> None:
