@@ -246,16 +246,22 @@ class Bus:
         deadline = loop.time() + timeout
         body = encode(request)
         pause = 0.02
+        absent = False
         while True:
             left = max(0.001, deadline - loop.time())
             try:
                 reply = await self.request(endpoint.subject, body, timeout=left, repeat=True)
                 break
+            except BusTimeoutError:
+                # On a busy host next to no time may be left for the last attempt: then what the one before met counts.
+                if not absent or left > 0.1:
+                    raise
             except NoRespondersError:
-                if loop.time() + pause >= deadline:
-                    raise NoRespondersError(
-                        f"no service answers {endpoint.subject}, and none came up within {timeout:g} s"
-                    ) from None
+                absent = True
+            if loop.time() + pause >= deadline:
+                raise NoRespondersError(
+                    f"no service answers {endpoint.subject}, and none came up within {timeout:g} s"
+                )
             await anyio.sleep(pause)  # no event tells when a service subscribes
             pause = min(pause * 1.5, 0.5)
         if reply.raw_headers is not None and ERROR_CODE_HEADER in reply.headers:

@@ -226,12 +226,14 @@ def test_a_full_standard_output(running: Cli, line: str, unbuffered: str) -> Non
 
 @pytest.mark.parametrize("times", range(3))
 def test_the_reader_leaves_at_the_end(fresh: Cli, times: int) -> None:
-    """A reader that leaves while the command cleans up changes the exit status, and nothing else."""
+    """A reader that leaves while the command cleans up changes the exit status at most: 141 if the command notices."""
     run = fresh.start("run", "-q", "one.py", stderr=subprocess.PIPE)
     until(run, "9 w")
     assert run.stdout is not None
     assert run.stderr is not None
     run.stdout.close()
-    assert (run.stderr.read(), run.wait(50)) == ("", 141)
-    run.stderr.close()
+    with run.stderr:
+        said = run.stderr.read()
+    assert said == ""
+    assert run.wait(50) in (0, 141)
     fresh.assert_clean([])
