@@ -14,7 +14,18 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Final,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from anyio import CancelScope
 
@@ -117,46 +128,55 @@ class AnswerFace(Generic[P, R]):
         return repr(self._face)
 
 
-class faces(Generic[S, P, R]):  # noqa: N801 - used as a decorator
+class _Decorated:
+    """An asynchronous method as a pair of faces. Its object must be `Placed`."""
+
+    _face: ClassVar[type[Face[Any, Any]] | type[AnswerFace[Any, Any]]]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._name = function.__name__.lstrip("_")
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"{owner.__name__}.{name}"
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        return self._face(partial(self._function, instance), self._name, instance._is_here)
+
+
+class faces(_Decorated, Generic[S, P, R]):  # noqa: N801 - used as a decorator
     """Make an asynchronous method a pair of faces. Its object must be `Placed`."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
-        self._function = function
-        self._name = function.__name__.lstrip("_")
-        self.__doc__ = function.__doc__
+    _face = Face
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"{owner.__name__}.{name}"
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> "faces[S, P, R]": ...
-    @overload
-    def __get__(self, instance: S, owner: type) -> Face[P, R]: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        return Face(partial(self._function, instance), self._name, instance._is_here)
+        def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None: ...
+        @overload
+        def __get__(self, instance: None, owner: type) -> "faces[S, P, R]": ...
+        @overload
+        def __get__(self, instance: S, owner: type) -> Face[P, R]: ...
+        def __get__(self, instance: Any, owner: type) -> Any: ...
 
 
-class answers(Generic[S, P, R]):  # noqa: N801 - used as a decorator
+class answers(_Decorated, Generic[S, P, R]):  # noqa: N801 - used as a decorator
     """As `faces`, for a method that returns an Outcome."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, Outcome[R]]]) -> None:
-        self._function = function
-        self._name = function.__name__.lstrip("_")
-        self.__doc__ = function.__doc__
+    _face = AnswerFace
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"{owner.__name__}.{name}"
+    if TYPE_CHECKING:
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> "answers[S, P, R]": ...
-    @overload
-    def __get__(self, instance: S, owner: type) -> AnswerFace[P, R]: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        return AnswerFace(partial(self._function, instance), self._name, instance._is_here)
+        def __init__(
+            self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, Outcome[R]]]
+        ) -> None: ...
+        @overload
+        def __get__(self, instance: None, owner: type) -> "answers[S, P, R]": ...
+        @overload
+        def __get__(self, instance: S, owner: type) -> AnswerFace[P, R]: ...
+        def __get__(self, instance: Any, owner: type) -> Any: ...
 
 
 # -- streams of values --------------------------------------------------------------------------------

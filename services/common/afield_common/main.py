@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -74,9 +74,9 @@ def notify_ready(role: str, address: str) -> None:
 
 
 async def stop_on_signals(
-    *services: Service[Any], task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    *stops: Callable[[str], object], task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Stop the services in an orderly way at the first SIGTERM or SIGINT; end the process hard at the third."""
+    """Call each of `stops` with the name of the signal at every SIGTERM and SIGINT; end the process hard at the third."""
     seen = 0
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
@@ -84,8 +84,8 @@ async def stop_on_signals(
             seen += 1
             if seen >= 3:
                 os._exit(128 + number)  # somebody insists; what we own dies with us
-            for service in services:
-                service.request_stop(signal.Signals(number).name)
+            for stop in stops:
+                stop(signal.Signals(number).name)
 
 
 class _ReadinessLine:
@@ -114,6 +114,6 @@ async def _main(make: type[Service[S]], settings: S) -> None:
             hint.cancel()
             service = make(bus, settings)
             async with anyio.create_task_group() as tasks:
-                await tasks.start(stop_on_signals, service)
+                await tasks.start(stop_on_signals, service.request_stop)
                 await service.run(task_status=_ReadinessLine(service))
                 tasks.cancel_scope.cancel()

@@ -8,7 +8,6 @@ import argparse
 import gc
 import importlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import anyio
-from anyio.abc import TaskStatus
 from pydantic import ValidationError
 
 from afield._bus.connection import Bus
 from afield_common import log
-from afield_common.main import READY_FD, describe, notify_ready, uvloop_is_here
+from afield_common.main import READY_FD, describe, notify_ready, stop_on_signals, uvloop_is_here
 from afield_common.service import Service
 from afield_common.settings import Settings
 from afield_platform.backoff import Backoff
@@ -99,25 +97,11 @@ def _root(error: BaseException | None) -> BaseException | None:
 async def serve(hosts: Sequence[Host]) -> None:
     """Run services until SIGTERM or SIGINT; the third signal ends the process at once."""
     async with anyio.create_task_group() as signals:
-        await signals.start(_stop_on_signals, hosts)
+        await signals.start(stop_on_signals, *(host.stop for host in hosts))
         async with anyio.create_task_group() as tasks:
             for host in hosts:
                 tasks.start_soon(host.run)
         signals.cancel_scope.cancel()
-
-
-async def _stop_on_signals(
-    hosts: Sequence[Host], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    seen = 0
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            seen += 1
-            if seen >= 3:
-                os._exit(128 + number)  # somebody insists; what we own dies with us
-            for host in hosts:
-                host.stop(signal.Signals(number).name)
 
 
 def load(role: str) -> tuple[type[Service[Any]], type[Settings]]:

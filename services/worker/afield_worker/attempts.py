@@ -42,27 +42,16 @@ def timeout_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ..
 
 def memory_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo:
     """The container was killed for the memory that it took; `reason` says how much that was."""
-    return ErrorInfo(
-        kind="memory",
-        message=f"the container of {spec.name} ran out of memory: it {end.reason}",
-        exit_code=end.exit_code,
-        signal=end.signal,
-        container_id=container_id,
-        log_tail=end.log_tail,
+    return _of_end(
+        "memory", f"the container of {spec.name} ran out of memory: it {end.reason}", container_id, end
     )
 
 
 def lost_error(spec: FunctionSpec, container_id: str, end: Exit, losses: int) -> ErrorInfo:
     """The input took its container with it too often."""
     times = "once" if losses == 1 else f"{losses} times"
-    return ErrorInfo(
-        kind="lost",
-        message=f"the container of {spec.name} {end.reason} while it ran this input; it was lost {times}",
-        exit_code=end.exit_code,
-        signal=end.signal,
-        container_id=container_id,
-        log_tail=end.log_tail,
-    )
+    message = f"the container of {spec.name} {end.reason} while it ran this input; it was lost {times}"
+    return _of_end("lost", message, container_id, end)
 
 
 def lost_generator_error(spec: FunctionSpec, container_id: str) -> ErrorInfo:
@@ -78,14 +67,8 @@ def startup_error(spec: FunctionSpec, container_id: str, end: Exit) -> ErrorInfo
     """The container ended before its code was loaded."""
     if end.oom:
         return memory_error(spec, container_id, end)
-    return ErrorInfo(
-        kind="startup",
-        message=f"the container of {spec.name} {end.reason} before its code was loaded",
-        exit_code=end.exit_code,
-        signal=end.signal,
-        container_id=container_id,
-        log_tail=end.log_tail,
-    )
+    message = f"the container of {spec.name} {end.reason} before its code was loaded"
+    return _of_end("startup", message, container_id, end)
 
 
 def slow_start_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ...]) -> ErrorInfo:
@@ -95,4 +78,15 @@ def slow_start_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str,
         message=f"the container of {spec.name} was not ready within its startup timeout of {spec.startup_timeout:g} s",
         container_id=container_id,
         log_tail=log_tail,
+    )
+
+
+def _of_end(kind: ErrorKind, message: str, container_id: str, end: Exit) -> ErrorInfo:
+    return ErrorInfo(
+        kind=kind,
+        message=message,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        container_id=container_id,
+        log_tail=end.log_tail,
     )
