@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from afield._wire.codec import message
-from afield._wire.functions import AppRecord, AppState, FunctionRecord, FunctionSpec
+from afield._wire.functions import AppRecord, AppState, FunctionRecord, FunctionSpec, Options
 from afield._wire.subjects import worker_api
 
 Q = TypeVar("Q")
@@ -134,6 +134,33 @@ class FunctionRef:
     name: str = ""
 
 
+@message("registry.function.bind")
+class BindFunction:
+    """Make a variant of a function: a class with constructor arguments, or other options, or both.
+
+    The same arguments and options give the same variant, however often it is asked for.
+    """
+
+    ws: str
+    function_id: str
+    """Of the base, or of a variant: then its options, and its arguments unless others are given, stay."""
+    params: bytes = b""
+    """Serialised `(args tuple, kwargs dict)`; equal arguments must give equal bytes. Empty: none, or as before."""
+    options: Options | None = None
+
+
+@message("registry.function.scale")
+class ScaleFunction:
+    """Change how many containers a function may have, until it is published again. None leaves a setting as it is."""
+
+    ws: str
+    function_id: str
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+
+
 APP_CREATE = Endpoint("registry.app.create", CreateApp, AppCreated)
 APP_PUBLISH = Endpoint("registry.app.publish", PublishFunctions, FunctionsPublished)
 APP_HEARTBEAT = Endpoint("registry.app.heartbeat", AppHeartbeat, Done)
@@ -141,6 +168,8 @@ APP_STOP = Endpoint("registry.app.stop", AppRef, Done)
 APP_GET = Endpoint("registry.app.get", AppRef, AppRecord)
 APP_LIST = Endpoint("registry.app.list", ListApps, AppList)
 FUNCTION_GET = Endpoint("registry.function.get", FunctionRef, FunctionRecord)
+FUNCTION_BIND = Endpoint("registry.function.bind", BindFunction, FunctionRecord)
+FUNCTION_SCALE = Endpoint("registry.function.scale", ScaleFunction, FunctionRecord)
 
 
 # -- scheduler ------------------------------------------------------------------------------------
@@ -184,11 +213,32 @@ class FleetStats:
     """Function id to the reason why no container can be started for it."""
 
 
+@message("scheduler.function.stats.request")
+class FunctionStatsRequest:
+    """Ask how busy a function is."""
+
+    ws: str
+    function_id: str
+
+
+@message("scheduler.function.stats")
+class FunctionStats:
+    """How busy a function is, as the scheduler last heard."""
+
+    backlog: int
+    """Packs that wait."""
+    containers: int
+    inputs_running: int
+    input_headroom: int
+    """Inputs that its ready containers could take besides."""
+
+
 CALL_CANCEL = Endpoint("scheduler.call.cancel", CallRef, Done)
 CALL_GET = Endpoint("scheduler.call.get", CallRef, CallState)
 CALL_FORGET = Endpoint("scheduler.call.forget", CallRef, Done)
 """Purge the stored results of a call whose caller has taken them all."""
 FLEET_STATS = Endpoint("scheduler.fleet.stats", StatsRequest, FleetStats)
+FUNCTION_STATS = Endpoint("scheduler.function.stats", FunctionStatsRequest, FunctionStats)
 
 
 # -- worker (one set of endpoints per worker) -------------------------------------------------------

@@ -1,9 +1,11 @@
 """What the platform knows of an app and its functions."""
 
-from dataclasses import field
-from typing import Literal
+from dataclasses import field, replace
+from typing import Literal, TypeVar
 
 from afield._wire.codec import message
+
+T = TypeVar("T")
 
 AppState = Literal["ephemeral", "detached", "deployed", "stopped"]
 
@@ -43,6 +45,47 @@ class RetryPolicy:
     backoff_coefficient: float = 1.0
     max_delay: float = 60.0
     """Seconds."""
+
+
+@message("conc")
+class Concurrency:
+    """How many inputs a container runs at the same time: threads for synchronous code, tasks for asynchronous."""
+
+    max_inputs: int = 1
+    target_inputs: int = 0
+    """What the number of containers is chosen for; 0 means `max_inputs`."""
+
+    @property
+    def target(self) -> int:
+        """Inputs at the same time that a container should have."""
+        return self.target_inputs or self.max_inputs
+
+
+@message("batch")
+class Batching:
+    """Inputs that are handed to user code together, as lists."""
+
+    max_batch_size: int
+    wait_ms: int
+    """Milliseconds that the first input of a batch waits for others."""
+
+
+@message("param")
+class ParameterSpec:
+    """A parameter of a class: what its containers are made with."""
+
+    name: str
+    kind: str
+    """`str`, `int`, `bool` or `bytes`; empty for a class with a constructor of its own, which takes anything."""
+    required: bool = True
+
+
+@message("method")
+class MethodSpec:
+    """A method that can be called."""
+
+    is_generator: bool = False
+    is_async: bool = False
 
 
 @message("code")
@@ -88,6 +131,81 @@ class FunctionSpec:
     runner: str = "auto"
     single_use: bool = False
     """One input a container, then it ends."""
+    concurrency: Concurrency = Concurrency()
+    batching: Batching | None = None
+    methods: dict[str, MethodSpec] = field(default_factory=dict)
+    """Of a class: what can be called, by name. Empty for a function."""
+    parameters: tuple[ParameterSpec, ...] = ()
+    """Of a class: what its containers are made with."""
+    snapshot: bool = False
+    """Whether containers fork from one that has run `enter(snap=True)`."""
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What its worker must be labelled with: for each label one of the values."""
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it is a class: all its methods run in the same containers."""
+        return bool(self.methods)
+
+
+@message("opts")
+class Options:
+    """What a variant of a function asks for in place of its base; None means as the base."""
+
+    cpu: float | None = None
+    cpu_limit: float | None = None
+    memory_mib: int | None = None
+    memory_limit_mib: int | None = None
+    gpu: tuple[str, ...] | None = None
+    env: dict[str, str] | None = None
+    """Added to the variables of the base."""
+    retries: RetryPolicy | None = None
+    timeout: float | None = None
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: float | None = None
+    concurrency: Concurrency | None = None
+    batching: Batching | None = None
+    labels: dict[str, tuple[str, ...]] | None = None
+    """Added to the labels of the base."""
+
+    def applied(self, spec: FunctionSpec) -> FunctionSpec:
+        """Return the spec with these options."""
+        return replace(
+            spec,
+            resources=self._resources(spec.resources),
+            scaling=self.scaled(spec.scaling),
+            retries=_first(self.retries, spec.retries),
+            timeout=_first(self.timeout, spec.timeout),
+            env={**spec.env, **(self.env or {})},
+            concurrency=_first(self.concurrency, spec.concurrency),
+            batching=_first(self.batching, spec.batching),
+            labels={**spec.labels, **(self.labels or {})},
+        )
+
+    def scaled(self, scaling: Scaling) -> Scaling:
+        """Return the scaling with these options."""
+        return Scaling(
+            min_containers=_first(self.min_containers, scaling.min_containers),
+            max_containers=_first(self.max_containers, scaling.max_containers),
+            buffer_containers=_first(self.buffer_containers, scaling.buffer_containers),
+            scaledown_window=_first(self.scaledown_window, scaling.scaledown_window),
+        )
+
+    def _resources(self, base: Resources) -> Resources:
+        # Who says what is reserved has said all of that resource: the base's limit was a limit for another size.
+        return Resources(
+            cpu=_first(self.cpu, base.cpu),
+            memory_mib=_first(self.memory_mib, base.memory_mib),
+            cpu_limit=base.cpu_limit if self.cpu is None else self.cpu_limit,
+            memory_limit_mib=base.memory_limit_mib if self.memory_mib is None else self.memory_limit_mib,
+            gpu=_first(self.gpu, base.gpu),
+        )
+
+
+def _first(value: T | None, otherwise: T) -> T:
+    return otherwise if value is None else value
 
 
 @message("fnr")
@@ -101,6 +219,12 @@ class FunctionRecord:
     shard: int
     spec: FunctionSpec
     version: int = 1
+    base_id: str = ""
+    """Of a variant (a class with arguments, or with other options): what it was made from; else empty."""
+    params: bytes = b""
+    """Of a class: the serialised arguments `(args tuple, kwargs dict)` of its constructor; empty for none."""
+    options: Options | None = None
+    """Of a variant: what differs from its base. `spec` has it applied."""
 
 
 @message("app")
@@ -140,7 +264,7 @@ class ContainerRecord:
     """Unix time, seconds."""
     resources: Resources
     busy: int = 0
-    """Packs that it runs or holds."""
+    """Packs that it runs, or that wait for it."""
     idle_since: float = 0.0
     """Unix time since which it has had nothing to do; 0 while busy or starting."""
     waits: bool = False
@@ -167,3 +291,7 @@ class WorkerRecord:
     """Function id to the recent mean of seconds per pack."""
     max_containers: int = 0
     """Containers that it takes at most, whatever they reserve; 0: it does not say."""
+    inputs_running: dict[str, int] = field(default_factory=dict)
+    """Function id to the inputs that run at this moment."""
+    stalled: str = ""
+    """What keeps it from pulling, in one clause; empty if nothing does."""

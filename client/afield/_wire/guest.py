@@ -5,10 +5,11 @@ project's codec. Payloads on the link are inline bytes or file blobs (BlobRef ti
 the worker moves blobs between hosts, the guest only maps and writes files.
 
 Worker to template: Fork (with three descriptors: link, stdout, stderr), answered by Forked; later Exited.
-Worker to guest: Start first, then Run, Credit, Cancel, Stop. Guest to worker: Ready or StartFailed first, then Results, Yields.
+Worker to guest: Start first, then Run, Credit, Cancel, Stop. Guest to worker: Ready or StartFailed first, then Results,
+Yields, Began; a Notice at any time.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from afield._wire.codec import message
 from afield._wire.functions import FunctionRecord
@@ -91,6 +92,8 @@ class Run:
     attempt: int = 1
     credit: int = 0
     """For generators: how many values may be yielded before the next Credit."""
+    method: str = ""
+    """Of a class: which method to call."""
 
 
 @message("g.credit")
@@ -107,11 +110,13 @@ class Cancel:
 
     token: int
     indices: tuple[int, ...] = ()
+    why: Literal["cancelled", "timeout"] = "cancelled"
+    """`timeout`: the input that runs has had its time. Said in a frame where several packs may run at once."""
 
 
 @message("g.stop")
 class Stop:
-    """Finish what runs, run exit hooks, exit with status 0."""
+    """Finish what runs, run exit hooks, exit with status 0. Packs that have not begun are not begun."""
 
     grace_s: float = 30.0
 
@@ -125,6 +130,20 @@ class Ready:
 
     load_s: float
     """Seconds from the fork to here."""
+
+
+@message("g.notice")
+class Notice:
+    """Something that its user should know, in one sentence: a snapshot that could not be made, and why."""
+
+    text: str
+
+
+@message("g.began")
+class Began:
+    """Inputs of these packs begin only now (they waited for a batch to fill): their time counts from here."""
+
+    tokens: tuple[int, ...]
 
 
 @message("g.failed")
@@ -161,6 +180,8 @@ TO_GUEST: Final[dict[str, type[Any]]] = {
 FROM_GUEST: Final[dict[str, type[Any]]] = {
     "g.ready": Ready,
     "g.failed": StartFailed,
+    "g.notice": Notice,
+    "g.began": Began,
     "g.results": Results,
     "g.yields": Yields,
 }

@@ -45,6 +45,20 @@ Payload = bytes | BlobRef
 """Serialised arguments or a serialised value: inline bytes, or a reference to a blob."""
 
 
+@message("try")
+class Attempt:
+    """How an attempt ended that was not the last one."""
+
+    number: int
+    """From 1."""
+    kind: ErrorKind
+    message: str
+    """The error in one line: its type and text."""
+    at: float
+    """Unix time at which it ended, seconds."""
+    container_id: str = ""
+
+
 @message("in")
 class InputPack:
     """One message of an input stream: neighbouring inputs of one call.
@@ -69,6 +83,10 @@ class InputPack:
     """Platform losses that the input suffered in earlier packs."""
     not_before: float = 0.0
     """Unix time before which the attempt must not start."""
+    method: str = ""
+    """Of a class: which method to call."""
+    history: tuple[Attempt, ...] = ()
+    """How the attempts before this one ended, oldest first."""
 
 
 @message("err")
@@ -88,6 +106,8 @@ class ErrorInfo:
     log_tail: tuple[str, ...] = ()
     """The last lines that the container wrote, for errors that end the container."""
     container_id: str = ""
+    history: tuple[Attempt, ...] = ()
+    """The attempts before the one that ended in this error, oldest first."""
 
 
 @message("r")
@@ -187,6 +207,23 @@ class Waits:
     """Calls that it waits for; 0 when it waits no more."""
 
 
+@message("kids")
+class Children:
+    """From the client inside a container to its worker: calls that the input `parent` made.
+
+    They are cancelled when the input is cancelled, or when its container ends before it. At most once: a call of
+    whose birth the worker did not hear goes on.
+    """
+
+    container_id: str
+    parent: str
+    """Input id."""
+    ws: str
+    call_ids: tuple[str, ...]
+    over: bool = False
+    """Whether these calls have ended, so that they need not be remembered."""
+
+
 EventKind = Literal[
     "app.started",
     "app.stopped",
@@ -194,7 +231,9 @@ EventKind = Literal[
     "container.ready",
     "container.failed",
     "container.stopped",
+    "container.notice",
     "function.waiting",
+    "function.failing",
     "call.cancelled",
 ]
 
@@ -213,3 +252,5 @@ class Event:
     call_id: str = ""
     detail: str = ""
     """One sentence for people."""
+    error: ErrorInfo | None = None
+    """For `container.failed`: why it could not be made ready, where its own code is to blame."""

@@ -15,6 +15,7 @@ Tokens hold no dots, and the most general token comes first, so that one wildcar
 `ctl.call.<ws>.<call>`                                    core only: cancel, generator credit
 `ctl.w.<worker>.<verb>`                                   request/reply: the API of one worker
 `ctl.w.<worker>.waits`                                    core only: a container waits for calls of its own
+`ctl.w.<worker>.children`                                 core only: a container made calls of its own
 `registry.<noun>.<verb>`, `scheduler.<noun>.<verb>`       request/reply: NATS micro services
 ========================================================  ===========================================
 """
@@ -206,6 +207,11 @@ def worker_api(worker_id: str, verb: str) -> str:
 def container_waits(worker_id: str) -> str:
     """Where the containers of a worker tell that they wait for calls of their own. Core only, no reply."""
     return worker_api(worker_id, "waits")
+
+
+def container_children(worker_id: str) -> str:
+    """Where the containers of a worker tell which calls their inputs made. Core only, no reply."""
+    return worker_api(worker_id, "children")
 
 
 # -- schedules ------------------------------------------------------------------------------------

@@ -188,6 +188,7 @@ def _worker(inputs: list[str]) -> Grant:
             "ev.>",
             "wake.*",
             "$KV.WORKERS.>",
+            "scheduler.call.cancel",  # what an input called is cancelled with it
             *_blobs("TMP"),
             *_read("OBJ_CODE"),
         ),
@@ -200,8 +201,10 @@ _CALL: Final = (
     "in.*.*.>",
     "wake.*",
     "registry.function.get",
+    "registry.function.bind",
     "registry.app.get",
     "scheduler.call.>",
+    "scheduler.function.>",
     "ctl.call.*.*",
     # By subject only: the form with a body reads the whole stream.
     *_api("DIRECT.GET", subjects.RESULTS_STREAM, below=".out.>"),
@@ -218,7 +221,10 @@ def _client() -> Grant:
 
 
 def _guest() -> Grant:
-    return Grant(publish=(*_CALL, subjects.container_waits("*")), subscribe=(_inbox("guest"), "res.>"))
+    return Grant(
+        publish=(*_CALL, subjects.container_waits("*"), subjects.container_children("*")),
+        subscribe=(_inbox("guest"), "res.>"),
+    )
 
 
 def _gateway() -> Grant:

@@ -56,7 +56,7 @@ GOLDEN = [
         ),
         [
             "out", "fc-s-0-1", 0,
-            [["r", 0, "ok", b"v", 0.25, None], ["r", 1, "error", None, 0.0, ["err", "exit", "m", "", "", None, 3, None, [], ""]]],
+            [["r", 0, "ok", b"v", 0.25, None], ["r", 1, "error", None, 0.0, ["err", "exit", "m", "", "", None, 3, None, [], "", []]]],
             "ta-1", "wk-1", 2.5,
         ],
     ),
