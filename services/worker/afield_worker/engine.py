@@ -403,7 +403,8 @@ class Engine:
             app_id=report.app_id,
             worker_id=self._worker_id,
             detail=report.detail,
-            **keys,
+            container_id=report.container_id,
+            function_id=report.function_id,
         )
         self._say(subjects.event(live.record.ws, report.app_id, report.function_id), encode(event))
         self._beats.changed()
