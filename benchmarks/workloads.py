@@ -23,6 +23,15 @@ def spread(value: int) -> int:
     return value
 
 
+@app.function()
+def nap(seconds: float) -> float:
+    """Take a while, without a core."""
+    import time
+
+    time.sleep(seconds)
+    return seconds
+
+
 @app.function(max_containers=1)
 def echo(data: bytes) -> bytes:
     """Send back what came."""

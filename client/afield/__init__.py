@@ -19,10 +19,13 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from afield import exception
+    from afield import exception, types
     from afield._context import current_function_call_id, current_input_id, is_local
+    from afield._decorators import batched, concurrent, enter, exit, method  # noqa: A004 - our name for it
+    from afield._parameter import parameter
     from afield.app import App
     from afield.call import FunctionCall
+    from afield.cls import Cls
     from afield.exception import Error
     from afield.function import Function
     from afield.image import Image
@@ -33,29 +36,44 @@ __version__: Final = "0.1.0"
 
 __all__ = [
     "App",
+    "Cls",
     "Error",
     "Function",
     "FunctionCall",
     "Image",
     "Retries",
+    "batched",
+    "concurrent",
     "current_function_call_id",
     "current_input_id",
     "enable_output",
+    "enter",
     "exception",
+    "exit",
     "is_local",
+    "method",
+    "parameter",
+    "types",
 ]
 
 _HOMES: Final = {
     "App": "app",
+    "Cls": "cls",
     "Error": "exception",
     "Function": "function",
     "FunctionCall": "call",
     "Image": "image",
     "Retries": "retries",
+    "batched": "_decorators",
+    "concurrent": "_decorators",
     "current_function_call_id": "_context",
     "current_input_id": "_context",
     "enable_output": "output",
+    "enter": "_decorators",
+    "exit": "_decorators",
     "is_local": "_context",
+    "method": "_decorators",
+    "parameter": "_parameter",
 }
 """Public name to the module that defines it; imported when it is asked for, so that importing afield costs little."""
 
@@ -63,6 +81,7 @@ _SUBMODULES: Final = frozenset(
     [
         "app",
         "call",
+        "cls",
         "config",
         "exception",
         "function",
@@ -73,6 +92,7 @@ _SUBMODULES: Final = frozenset(
         "resources",
         "retries",
         "serialization",
+        "types",
     ]
 )
 
@@ -80,7 +100,6 @@ _NOT_YET: Final = frozenset(
     [
         "Client",
         "CloudBucketMount",
-        "Cls",
         "Cluster",
         "Cron",
         "Dict",
@@ -100,16 +119,11 @@ _NOT_YET: Final = frozenset(
         "Volume",
         "Workspace",
         "asgi_app",
-        "batched",
         "billing",
         "build",
-        "cls",
         "clustered",
-        "concurrent",
         "container_process",
-        "enter",
         "environments",
-        "exit",
         "experimental",
         "fastapi_endpoint",
         "file_io",
@@ -118,15 +132,12 @@ _NOT_YET: Final = frozenset(
         "interact",
         "io_streams",
         "is_container_ready",
-        "method",
-        "parameter",
         "runner",
         "sandbox",
         "schedule",
         "secret",
         "sessioned",
         "snapshot",
-        "types",
         "volume",
         "web_endpoint",
         "web_server",

@@ -15,10 +15,8 @@ from afield._bus.errors import (
     BusError,
     PayloadTooLargeError,
     PublishRefusedError,
+    StreamFullError,
 )
-
-_STREAM_FULL: Final = frozenset({10023, 10047, 10054, 10122, 10167})
-"""JetStream: no room in the store, or a limit of the stream is reached."""
 
 _BY_CODE: Final[dict[str, type[exception.Error]]] = {
     "invalid": exception.InvalidError,
@@ -43,12 +41,12 @@ def user_error(error: BaseException) -> BaseException:
 def _translate(error: BusError) -> exception.Error:
     if isinstance(error, ApiFailure):
         return _BY_CODE.get(error.code, exception.ServiceError)(error.message)
+    if isinstance(error, StreamFullError):
+        return exception.ResourceExhaustedError(
+            f"the platform has no room ({error.description}): wait for some calls to finish, or give its NATS server "
+            f"more storage"
+        )
     if isinstance(error, PublishRefusedError):
-        if error.err_code in _STREAM_FULL:
-            return exception.ResourceExhaustedError(
-                f"the platform has no room for more inputs ({error.description}): wait for some to finish, "
-                f"or give its NATS server more storage"
-            )
         return exception.InternalError(f"the platform did not take the input: {error}")
     if isinstance(error, PayloadTooLargeError):
         return exception.RequestSizeError(str(error))

@@ -49,13 +49,16 @@ def current_container() -> ContainerInfo | None:
 
 
 def current_input_id() -> str | None:
-    """Return the id of the input that this code runs for, or None outside of one (a thread of the user's own, too)."""
+    """Return the id of the input that this code runs for, or None outside of one (a thread of the user's own, too).
+
+    In a batched function: that of the first input of the batch.
+    """
     current = _current.get()
     return None if current is None else input_id(current.call_id, current.number)
 
 
 def current_function_call_id() -> str | None:
-    """Return the id of the call that this code runs for, or None outside of one."""
+    """Return the id of the call that this code runs for, or None outside of one. In a batch: that of its first input."""
     current = _current.get()
     return None if current is None else current.call_id
 

@@ -1,4 +1,4 @@
-"""The parameters of `@app.function(...)`: checked, and made into a FunctionSpec."""
+"""The parameters of `@app.function(...)` and `@app.cls(...)`: checked, and made into a FunctionSpec."""
 
 import inspect
 import sys
@@ -6,18 +6,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from afield import _checked, _rules
+from afield._class_hooks import is_async, is_generator
 from afield._context import is_remote
-from afield._wire.functions import CodeRef, FunctionSpec, Scaling
+from afield._declared import Declared
+from afield._wire.functions import CodeRef, Concurrency, FunctionSpec
 from afield._wire.ids import is_object_name
 from afield.exception import DeprecationError, InvalidError, UnimplementedError
-from afield.function import Declared, looks_like_generator
 from afield.image import Image
 from afield.partial_function import PartialFunction
 from afield.resources import parse_resources
 from afield.retries import retry_policy
-
-LONGEST_TIMEOUT: Final = 86_400
-SCALEDOWN_RANGE: Final = (2, 3600)
 
 _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {
     "schedule": (None,),
@@ -26,11 +25,6 @@ _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {
     "volumes": ({},),
     "ephemeral_disk": (None,),
     "proxy": (None,),
-    "cloud": (None, "auto"),
-    "region": (None,),
-    "routing_region": (None,),
-    "nonpreemptible": (False,),
-    "enable_memory_snapshot": (False,),
     "block_network": (False,),
     "restrict_modal_access": (False,),
     "i6pn": (None, False),
@@ -39,7 +33,7 @@ _DEFAULTS: Final[dict[str, tuple[Any, ...]]] = {
 """Parameters that are taken, but not available yet: the values that ask for nothing."""
 
 
-def refuse_unavailable(parameters: Mapping[str, Any]) -> None:
+def refuse_unavailable(parameters: Mapping[str, Any], where: str = "@app.function") -> None:
     """Raise UnimplementedError for the first parameter that asks for something that is not there."""
     for name, defaults in _DEFAULTS.items():
         value = parameters.get(name, defaults[0])
@@ -47,7 +41,7 @@ def refuse_unavailable(parameters: Mapping[str, Any]) -> None:
             value is default or (type(value) is type(default) and value == default) for default in defaults
         ):
             raise UnimplementedError(
-                f"the parameter `{name}` of @app.function is not available yet (got {value!r})"
+                f"the parameter `{name}` of {where} is not available yet (got {value!r})"
             )
 
 
@@ -58,55 +52,73 @@ def declare(
 
     Raises InvalidError for values that make no sense, UnimplementedError for what is not available yet.
     """
-    raw_f = function.raw_f if isinstance(function, PartialFunction) else function
+    partial = function if isinstance(function, PartialFunction) else PartialFunction(function)
+    raw_f = partial.raw_f
     if not callable(raw_f):
         raise InvalidError(f"@app.function() decorates a function, not {raw_f!r}")
     if inspect.isclass(raw_f):
         raise InvalidError(
             f"@app.function() decorates a function; {raw_f.__name__} is a class: use @app.cls()"
         )
+    _refuse_members(partial)
     refuse_unavailable(parameters)
+    name = object_name(raw_f, parameters["name"])
+    serialized = travels_by_value(raw_f, name, parameters)
+    generator = parameters["is_generator"]
+    if generator is None:
+        generator = is_generator(raw_f)
+    spec = make_spec(
+        name,
+        parameters,
+        is_generator=generator,
+        is_async=is_async(raw_f),
+        concurrency=partial.concurrency or Concurrency(),
+        batching=partial.batching,
+    )
+    _rules.check(raw_f, spec)
+    return Declared(raw_f, name, generator, serialized, parameters["include_source"], spec)
+
+
+def _refuse_members(partial: PartialFunction[..., Any, Any]) -> None:
+    if partial.is_hook:
+        what = "@afield.enter()" if partial.enter else "@afield.exit()"
+        raise InvalidError(
+            f"{what} is for methods of a class with @app.cls(); {partial.name_here} is a function: "
+            f"what it does belongs at the top of its module"
+        )
+    if partial.is_method:
+        raise InvalidError(
+            f"{partial.name_here} is a method (@afield.method()), so it belongs to a class with @app.cls(); "
+            f"a function needs @app.function() alone"
+        )
+
+
+def make_spec(name: str, parameters: Mapping[str, Any], /, **said: Any) -> FunctionSpec:
+    """Return the spec for the parameters that functions and classes share. `said`: other fields of it."""
     image = parameters["image"]
     if image is not None and not isinstance(image, Image):
         raise InvalidError(f"expected image to be an afield.Image, got {type(image).__name__}")
-    name = _name(raw_f, parameters["name"])
-    serialized = bool(parameters["serialized"]) or is_interactive(raw_f)
-    if not serialized and not is_remote():
-        _check_scope(raw_f, name)
-    is_generator = parameters["is_generator"]
-    if is_generator is None:
-        is_generator = looks_like_generator(raw_f)
-    spec = _spec(raw_f, name, is_generator, parameters)
-    return Declared(raw_f, name, is_generator, serialized, parameters["include_source"], spec)
-
-
-def _spec(
-    raw_f: Callable[..., Any], name: str, is_generator: bool, parameters: Mapping[str, Any]
-) -> FunctionSpec:
-    timeout = _seconds("timeout", parameters["timeout"])
+    timeout = _checked.seconds("timeout", parameters["timeout"])
     startup = parameters["startup_timeout"]
-    retries = retry_policy(parameters["retries"])
-    if is_generator and retries.max_retries:
-        raise InvalidError(
-            f"{name} is a generator: its values cannot be taken back, so it cannot have retries"
-        )
     _note_experiments(parameters["experimental_options"])
     return FunctionSpec(
         name=name,
         code=CodeRef(module="", qualname=""),
-        is_generator=is_generator,
-        is_async=inspect.iscoroutinefunction(raw_f) or inspect.isasyncgenfunction(raw_f),
         resources=parse_resources(cpu=parameters["cpu"], memory=parameters["memory"], gpu=parameters["gpu"]),
-        scaling=_scaling(parameters),
-        retries=retries,
+        scaling=_checked.full_scaling(parameters),
+        retries=retry_policy(parameters["retries"]),
         timeout=timeout,
-        startup_timeout=timeout if startup is None else _seconds("startup_timeout", startup),
-        env=_environment(parameters["env"]),
+        startup_timeout=timeout if startup is None else _checked.seconds("startup_timeout", startup),
+        env=_checked.environment(parameters["env"]),
         single_use=_single_use(parameters),
+        snapshot=bool(parameters["enable_memory_snapshot"]),
+        labels=_checked.labels(parameters),
+        **said,
     )
 
 
-def _name(raw_f: Callable[..., Any], given: str | None) -> str:
+def object_name(raw_f: Any, given: str | None) -> str:
+    """Return the name of a function or class within its app."""
     if given is not None and not isinstance(given, str):
         raise InvalidError(f"expected name to be a string, got {given!r}")
     name = given if given is not None else getattr(raw_f, "__qualname__", "").rpartition("<locals>.")[2]
@@ -117,66 +129,24 @@ def _name(raw_f: Callable[..., Any], given: str | None) -> str:
     return name
 
 
-def _check_scope(raw_f: Callable[..., Any], name: str) -> None:
-    if "<" in getattr(raw_f, "__qualname__", "<"):
+def travels_by_value(raw_f: Any, name: str, parameters: Mapping[str, Any]) -> bool:
+    """Tell whether code is sent by value. Raises InvalidError for code that can only be sent so, and is not to be."""
+    serialized = bool(parameters["serialized"]) or is_interactive(raw_f)
+    if not serialized and not is_remote() and "<" in getattr(raw_f, "__qualname__", "<"):
         raise InvalidError(
             f"{name} is defined inside another function, where containers cannot import it: "
             f"define it at the top of its module, or pass serialized=True"
         )
+    return serialized
 
 
-def is_interactive(raw_f: Callable[..., Any]) -> bool:
+def is_interactive(raw_f: Any) -> bool:
     """Tell whether a function was typed at a prompt: there is no file that containers could import."""
     return (
         raw_f.__module__ == "__main__"
         and not hasattr(sys.modules["__main__"], "__file__")
         and not is_remote()
     )
-
-
-def _seconds(what: str, value: Any) -> float:
-    if not _is_number(value) or not 1 <= value <= LONGEST_TIMEOUT:
-        raise InvalidError(f"expected {what} to be 1 to {LONGEST_TIMEOUT:,} seconds, got {value!r}")
-    return float(value)
-
-
-def _scaling(parameters: Mapping[str, Any]) -> Scaling:
-    least, most = parameters["min_containers"], parameters["max_containers"]
-    for name in ("min_containers", "buffer_containers"):
-        _count(name, parameters[name], 0)
-    _count("max_containers", most, 1)
-    if least is not None and most is not None and least > most:
-        raise InvalidError(f"min_containers ({least}) is above max_containers ({most})")
-    window = parameters["scaledown_window"]
-    low, high = SCALEDOWN_RANGE
-    if window is not None and (not _is_number(window) or not low <= window <= high):
-        raise InvalidError(f"expected scaledown_window to be {low} to {high} seconds, got {window!r}")
-    return Scaling(
-        min_containers=least or 0,
-        max_containers=most,
-        buffer_containers=parameters["buffer_containers"] or 0,
-        scaledown_window=Scaling().scaledown_window if window is None else float(window),
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _count(name: str, value: Any, least: int) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise InvalidError(f"expected {name} to be a whole number of at least {least}, got {value!r}")
-
-
-def _environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
-    if env is not None and not isinstance(env, Mapping):
-        raise InvalidError(f"expected env to be a dict of strings, got {env!r}")
-    for name, value in (env or {}).items():
-        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise InvalidError(f"expected the name of an environment variable, got {name!r}")
-        if value is not None and (not isinstance(value, str) or "\0" in value):
-            raise InvalidError(f"expected env[{name!r}] to be a string or None, got {value!r}")
-    return {name: value for name, value in (env or {}).items() if value is not None}
 
 
 def _single_use(parameters: Mapping[str, Any]) -> bool:

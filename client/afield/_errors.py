@@ -6,12 +6,14 @@ groups, and tracebacks. The text of the traceback travels too, for what cannot b
 
 import os
 import sys
+import textwrap
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from afield import _frames
-from afield._wire.messages import ErrorInfo, ErrorKind
+from afield._wire.messages import Attempt, ErrorInfo, ErrorKind
 from afield.exception import (
     CallCancelledError,
     ContainerLostError,
@@ -28,6 +30,7 @@ from afield.serialization import dumps, loads
 
 _LONGEST_MESSAGE: Final = 16 * 1024
 _LONGEST_TRACEBACK: Final = 64 * 1024
+_LONGEST_ATTEMPT: Final = 500
 _MOST_NODES: Final = 256
 """Exceptions of one chain or group that are kept."""
 
@@ -176,20 +179,24 @@ def _text(exc: BaseException) -> str:
 # -- from ErrorInfo -----------------------------------------------------------------------------------
 
 
-def from_error_info(info: ErrorInfo, *, function_name: str = "", local_root: str = "") -> Exception:
+def from_error_info(
+    info: ErrorInfo, *, function_name: str = "", local_root: str = "", attempts: int = 0
+) -> Exception:
     """Return the exception to raise for `info`.
 
     That is the remote exception itself, with its chain and traceback, where it can be rebuilt. Otherwise, and for
     exceptions that would end the caller's process or loop (SystemExit, KeyboardInterrupt, StopIteration and the like),
     an error of `afield.exception` by the kind of `info`, with the remote traceback in its text.
     `local_root`: the folder here that the container's source came from (CodeRef.local_root).
+    `attempts`: how many the function may have in all, 0 if that is not known. What became of the earlier ones is told in
+    notes, one each.
     `info.exception` must be bytes by now: TypeError if it is still a reference to a blob.
     """
     if info.exception is not None and not isinstance(info.exception, bytes):
         raise TypeError(
             "expected info.exception as bytes: fetch the blob first, then dataclasses.replace() it in"
         )
-    note = _note(info, function_name)
+    notes = [_note(info, function_name), *(_attempt_note(each, attempts) for each in info.history)]
     rebuilt: BaseException | None = None
     if info.exception is not None:
         rebuilt = _rebuild_report(info, local_root)
@@ -198,11 +205,11 @@ def from_error_info(info: ErrorInfo, *, function_name: str = "", local_root: str
         and info.kind in _REBUILT_KINDS
         and not isinstance(rebuilt, _UNRAISABLE)
     ):
-        _add_note(rebuilt, note)
+        _add_notes(rebuilt, notes)
         return rebuilt
     made = _substitute(info, function_name, rebuilt)
     made.__cause__ = rebuilt
-    _add_note(made, note)
+    _add_notes(made, notes)
     return made
 
 
@@ -300,7 +307,7 @@ def _link(exc: BaseException, node: _Node, made: Sequence[BaseException], paths:
     if isinstance(exc, SyntaxError) and exc.filename:
         exc.filename = paths.local(exc.filename)
     if node.trace.left_out:
-        _add_note(exc, f"({node.trace.left_out} frames in the middle of its traceback were left out)")
+        _add_notes(exc, [f"({node.trace.left_out} frames in the middle of its traceback were left out)"])
 
 
 def _note(info: ErrorInfo, function_name: str) -> str:
@@ -310,13 +317,21 @@ def _note(info: ErrorInfo, function_name: str) -> str:
     return ", ".join(filter(None, words))
 
 
-def _add_note(exc: BaseException, note: str) -> None:
-    if not note:
-        return
-    try:
-        BaseException.add_note(exc, note)
-    except TypeError:
-        pass  # the user's class keeps something else than a list in __notes__: that is theirs
+def _attempt_note(attempt: Attempt, attempts: int) -> str:
+    """Return how an earlier attempt ended, in one line."""
+    of = f" of {attempts}" if attempts else ""
+    where = f" in container {attempt.container_id}" if attempt.container_id else ""
+    ended = time.strftime("%H:%M:%S", time.localtime(attempt.at))
+    said = textwrap.shorten(attempt.message or attempt.kind, _LONGEST_ATTEMPT, placeholder=" …")
+    return f"attempt {attempt.number}{of} ended at {ended}{where}: {said}"
+
+
+def _add_notes(exc: BaseException, notes: Iterable[str]) -> None:
+    for note in filter(None, notes):
+        try:
+            BaseException.add_note(exc, note)
+        except TypeError:
+            return  # the user's class keeps something else than a list in __notes__: that is theirs
 
 
 # -- what stands for the rest -----------------------------------------------------------------------

@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import anyio
 
-from afield._bus.errors import BusError, PublishRefusedError
-from afield._bus.publisher import RESULT_EXISTS, PubAck
-from afield._bus_errors import as_user_errors, user_error
+from afield._bus_errors import as_user_errors
 from afield._outcome import CallOutcome
 from afield._platform import Client
 from afield._single import ONLY
@@ -33,6 +32,7 @@ class GeneratorRun:
 
     def __init__(self, client: Client, record: FunctionRecord) -> None:
         self.call_id = client.next_call_id(record.shard)
+        self.parent = ""
         self.since = self.sweep_at = time.monotonic()
         self.missed = 0
         self._client = client
@@ -49,9 +49,10 @@ class GeneratorRun:
         self._ready = asyncio.Event()
         self._over = False
 
-    async def start(self, data: Serialized, *, parent: str) -> "GeneratorRun":
+    async def start(self, data: Serialized, *, parent: str, method: str = "") -> "GeneratorRun":
         """Publish the call."""
         client, record = self._client, self._record
+        self.parent = parent
         with as_user_errors():
             payload = await client.payloads.store(data, self.call_id)
         if isinstance(payload, BlobRef):
@@ -59,19 +60,20 @@ class GeneratorRun:
         self.since = time.monotonic()
         client.inbox.add(self)
         client.count(record.function_id, 1)
-        try:
-            ack = client.publish_one(record, self.call_id, "generator", PackOut(0, (payload,)), parent)
-        except (BusError, ValueError) as error:
-            self.fail(user_error(error))
-        else:
-            ack.add_done_callback(self._on_ack)
+        client.store_input(
+            self,
+            record,
+            partial(
+                client.publish_one,
+                record,
+                self.call_id,
+                "generator",
+                PackOut(0, (payload,)),
+                parent,
+                method=method,
+            ),
+        )
         return self
-
-    def _on_ack(self, ack: "asyncio.Future[PubAck]") -> None:
-        error = None if ack.cancelled() else ack.exception()
-        if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
-            return
-        self.fail(user_error(error))
 
     # -- the consumer's side --
 

@@ -15,11 +15,13 @@ import anyio
 from afield._bus.connection import Bus
 from afield._bus.direct import get_last
 from afield._bus.errors import BusError
+from afield._children import child_teller_of_container
 from afield._waits import teller_of_container
 from afield._wire import subjects
 from afield._wire.api import CALL_GET, CallRef
 from afield._wire.codec import WireError, decode
 from afield._wire.messages import GeneratorChunk, InputResult, ResultPack
+from afield._wire.subjects import parse_pack
 from afield.exception import InternalFailure
 
 logger = logging.getLogger("afield")
@@ -37,6 +39,8 @@ class Sink(Protocol):
     """A call that waits for results. Its methods are called on the client's loop, and must not raise."""
 
     call_id: str
+    parent: str
+    """The input that made the call, if one did; empty for a call that was made elsewhere, or spawned."""
     since: float
     """Monotonic seconds since which it waits."""
     sweep_at: float
@@ -53,7 +57,7 @@ class Sink(Protocol):
         """Return the last tokens of the subjects where results missing since before `before` may be."""
         ...
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """No result will come."""
 
 
@@ -64,6 +68,7 @@ class Inbox:
         self._bus = bus
         self._ws = ws
         self._teller = teller_of_container(bus, session, self.__len__)
+        self._children = child_teller_of_container(bus, ws)
         self._sinks: dict[str, Sink] = {}
         self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
@@ -81,6 +86,8 @@ class Inbox:
         self._sinks[sink.call_id] = sink
         if self._teller is not None:
             self._teller.began()
+        if self._children is not None:
+            self._children.began(sink.parent, sink.call_id)
 
     def watch(self, sink: Sink) -> None:
         """As `add`, for a call that several may wait for, each for its own part."""
@@ -90,10 +97,17 @@ class Inbox:
         if self._teller is not None:
             self._teller.began()
 
+    def spawned(self, parent: str, call_id: str) -> None:
+        """The input `parent` (empty: none) made a call that it does not wait for."""
+        if self._children is not None:
+            self._children.spawned(parent, call_id)
+
     def remove(self, sink: Sink) -> None:
         """Wait no more; harmless when it did not."""
         if self._sinks.get(sink.call_id) is sink:
             del self._sinks[sink.call_id]
+            if self._children is not None:
+                self._children.ended(sink.call_id)
         else:
             watchers = self._watchers.get(sink.call_id, [])
             if sink in watchers:
@@ -132,6 +146,8 @@ class Inbox:
         """Messages may have been missed: look for everything."""
         self._reread = True
         self._changed.set()
+        if self._children is not None:
+            self._children.tell_again()
 
     async def run(self) -> None:
         """Look for missing results, for ever."""
@@ -163,13 +179,15 @@ class Inbox:
             self._timer.cancel()
         if self._teller is not None:
             self._teller.close()
+        if self._children is not None:
+            self._children.close()
 
     async def _look(self, sink: Sink, now: float, everything: bool) -> None:
         age = now - sink.since
         sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
         try:
             found = await self.read(sink, before=now if everything else now - FIRST_SWEEP_S)
-            if not found and age >= GONE_AGE_S and self._waits(sink):
+            if not found and age >= GONE_AGE_S and self.waits(sink):
                 await self._ask_whether_known(sink)
         except (BusError, TimeoutError) as error:
             # The next look comes by itself; a reconnect asks for one at once.
@@ -187,12 +205,13 @@ class Inbox:
             for slot in results:
                 if slot.error is not None:
                     raise slot.error
-                if slot.data is not None and self._waits(sink):
+                if slot.data is not None and self.waits(sink):
                     found = True
                     _deliver(sink, slot.token, slot.data)
         return found
 
-    def _waits(self, sink: Sink) -> bool:
+    def waits(self, sink: Sink) -> bool:
+        """Tell whether results of this call are still waited for."""
         return self._sinks.get(sink.call_id) is sink or sink in self._watchers.get(sink.call_id, ())
 
     async def _read_one(self, call_id: str, slot: "_Slot") -> None:
@@ -206,8 +225,13 @@ class Inbox:
             slot.data = stored.data
 
     async def _ask_whether_known(self, sink: Sink) -> None:
-        state = await self._bus.call(CALL_GET, CallRef(ws=self._ws, call_id=sink.call_id))
-        if state.pending or set(state.finished) & set(sink.missing(time.monotonic())):
+        missing = sink.missing(time.monotonic())
+        if not missing:
+            return
+        indices = {0 if token.startswith("g") else parse_pack(token).first for token in missing}
+        request = CallRef(ws=self._ws, call_id=sink.call_id, indices=tuple(sorted(indices)))
+        state = await self._bus.call(CALL_GET, request)
+        if state.pending or set(state.finished) & set(missing):
             sink.missed = 0
             return
         # A retry is published before the old input goes, so a call that has neither is gone; asked twice, to be sure.

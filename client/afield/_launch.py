@@ -156,7 +156,7 @@ class Launched:
             os.close(self._owner_fd)
             self._owner_fd = None
 
-    def stop(self, timeout: float = 20.0) -> None:
+    def stop(self, timeout: float = 60.0) -> None:
         """Stop the platform and wait until nothing of it is left. Raises PlatformError when something is."""
         self.disown()
         try:

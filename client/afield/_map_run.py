@@ -4,18 +4,19 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import anyio
 
-from afield._batches import publish_all
 from afield._bus.batch import BatchMessage
-from afield._bus.errors import PublishRefusedError
+from afield._bus.errors import PublishRefusedError, StreamFullError
 from afield._bus.publisher import RESULT_EXISTS, PubAck
 from afield._bus_errors import as_user_errors, user_error
 from afield._feed import Chunk, Feed
 from afield._outcome import CallOutcome
 from afield._platform import Client
+from afield._room import PATIENCE_S, Room
 from afield._wire.functions import FunctionRecord
 from afield._wire.messages import BlobRef, GeneratorChunk, InputResult
 from afield.exception import InternalFailure
@@ -40,6 +41,7 @@ class MapRun:
         *,
         ordered: bool,
         parent: str = "",
+        method: str = "",
         progress: MapProgress | None = None,
     ) -> None:
         self.call_id = client.next_call_id(record.shard)
@@ -48,12 +50,16 @@ class MapRun:
         self._client = client
         self._record = record
         self._feed = feed
-        self._parent = parent
+        self.parent = parent
+        self._method = method
         self._progress = progress
         self._pump: MapPump[bytes | BlobRef] = MapPump(
-            ordered=ordered, pace=client.paces.setdefault(record.function_id, Pace())
+            ordered=ordered, pace=client.paces.setdefault((record.function_id, method), Pace())
         )
+        self._room = Room(client, record, PATIENCE_S, lambda: self.since)
         self._chunks: deque[Chunk] = deque()
+        self._refused: list[PackOut[bytes | BlobRef]] = []
+        """Packs that the stream had no room for."""
         self._blobs: dict[int, BlobRef] = {}
         self._settled: deque[Settled] = deque()
         self._error: BaseException | None = None
@@ -164,6 +170,7 @@ class MapRun:
                 while self._error is None and not self._pump.settled:
                     await self._work.wait()
                     self._work.clear()
+                    await self._publish_refused()
                     await self._take_inputs()
                     await self._publish()
                     wanted = self._pump.demand()
@@ -173,6 +180,13 @@ class MapRun:
                 self.fail(user_error(error))
         self._feed.close()
         self._wake_consumer()
+
+    async def _publish_refused(self) -> None:
+        """Publish what there was no room for; nothing else is taken from the source until it is stored."""
+        refused, self._refused = self._refused, []
+        if refused:
+            await self._room.publish_all([self._message(pack) for pack in refused])
+            self._client.wake(self._record)
 
     async def _take_inputs(self) -> None:
         while self._chunks:
@@ -210,27 +224,30 @@ class MapRun:
             for pack in packs:
                 self._publish_one(pack)
             return
-        await self._publish_batches(packs)
+        await self._room.publish_all([self._message(pack) for pack in packs])
         self._client.wake(self._record)
 
     def _publish_one(self, pack: PackOut[bytes | BlobRef]) -> None:
-        ack = self._client.publish_one(self._record, self.call_id, "map", pack, self._parent, lane="lo")
-        ack.add_done_callback(self._on_ack)
+        ack = self._client.publish_one(
+            self._record, self.call_id, "map", pack, self.parent, lane="lo", method=self._method
+        )
+        ack.add_done_callback(partial(self._on_ack, pack))
 
-    def _on_ack(self, ack: "asyncio.Future[PubAck]") -> None:
+    def _on_ack(self, pack: PackOut[bytes | BlobRef], ack: "asyncio.Future[PubAck]") -> None:
         error = None if ack.cancelled() else ack.exception()
         if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
             return
+        if isinstance(error, StreamFullError) and not self._over:
+            self._refused.append(pack)
+            self._work.set()
+            return
         self.fail(user_error(error))
 
-    async def _publish_batches(self, packs: list[PackOut[bytes | BlobRef]]) -> None:
-        message = self._client.input_message
-        await publish_all(
-            self._client.bus,
-            [
-                BatchMessage(*message(self._record, self.call_id, "map", pack, self._parent, lane="lo"))
-                for pack in packs
-            ],
+    def _message(self, pack: PackOut[bytes | BlobRef]) -> BatchMessage:
+        return BatchMessage(
+            *self._client.input_message(
+                self._record, self.call_id, "map", pack, self.parent, lane="lo", method=self._method
+            )
         )
 
     # -- the end --

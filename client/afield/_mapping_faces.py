@@ -190,5 +190,5 @@ async def _spawn(
     binding = await function._hydrate()
     function._check_callable("spawn_map")
     client = await binding.uplink.client()
-    call_id, count = await spawn_map(client, binding.record, feed, parent=parent)
+    call_id, count = await spawn_map(client, binding.record, feed, parent=parent, method=function._method)
     return FunctionCall._of(call_id, binding.uplink, binding.record.spec, count=count)

@@ -32,7 +32,12 @@ class CallOutcome:
         assert self.error is not None
         if self.spec is None:
             return from_error_info(self.error)
-        return from_error_info(self.error, function_name=self.spec.name, local_root=self.spec.code.local_root)
+        return from_error_info(
+            self.error,
+            function_name=self.spec.name,
+            local_root=self.spec.code.local_root,
+            attempts=self.spec.retries.max_retries + 1,
+        )
 
 
 async def outcome_of(

@@ -15,12 +15,13 @@ import anyio
 
 from afield import output
 from afield._bus.connection import Bus, BusAddress
-from afield._bus.errors import BusError, PublishRefusedError
+from afield._bus.errors import ApiFailure, BusError, PublishRefusedError, StreamFullError
 from afield._bus.publisher import RESULT_EXISTS, PubAck
 from afield._bus_errors import as_user_errors, user_error
 from afield._inbox import Inbox, Sink
 from afield._outcome import CallOutcome, outcome_of
 from afield._payloads import Payloads
+from afield._room import PATIENCE_S, Room
 from afield._single import SingleCall
 from afield._wakes import Wakes
 from afield._wire import subjects
@@ -31,7 +32,7 @@ from afield._wire.ids import new_session
 from afield._wire.messages import BlobRef, CallKind, InputPack, InputResult, Wake
 from afield._wire.subjects import Lane
 from afield.embedded import PlatformAddress
-from afield.exception import ClientClosed
+from afield.exception import ClientClosed, ResourceExhaustedError
 from afield.mapping import Pace, PackOut
 from afield.serialization import Serialized
 
@@ -41,6 +42,9 @@ logger.addHandler(logging.NullHandler())
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+CANCEL_ROUNDS: Final = 30
+"""How often a cancellation that takes long is asked to go on; the scheduler answers after some seconds each time."""
 
 CLOSE_S: Final = 2.0
 """Seconds that closing waits for clean-ups under way (cancellations, blobs to remove)."""
@@ -56,8 +60,8 @@ class Client:
         self.bus = bus
         self.payloads = Payloads(address, bus)
         self.inbox = Inbox(bus, ws, self.session)
-        self.paces: dict[str, Pace] = {}
-        """What earlier maps learnt of each function."""
+        self.paces: dict[tuple[str, str], Pace] = {}
+        """What earlier maps learnt, by function and method."""
         self._number = 0
         self._wakes = Wakes()
         self._wake_timer: asyncio.TimerHandle | None = None
@@ -156,6 +160,7 @@ class Client:
         parent: str,
         *,
         lane: Lane = "hi",
+        method: str = "",
     ) -> tuple[str, bytes, str]:
         """Return subject, body and message id of a pack of inputs."""
         token = f"{pack.first}-{len(pack.args)}"
@@ -170,6 +175,7 @@ class Client:
                 sent_at=time.time(),
                 caller_host=self.payloads.host,
                 parent=parent,
+                method=method,
             )
         )
         return subject, body, f"{call_id}.{token}.1"
@@ -181,23 +187,69 @@ class Client:
         done: Callable[[SingleCall], None],
         *,
         parent: str = "",
+        method: str = "",
         call_id: str = "",
     ) -> SingleCall:
         """Publish one input; `done` is called once, when it has a result or cannot get one any more."""
         ended = partial(self._ended, record.function_id, done)
-        call = SingleCall(call_id or self.next_call_id(record.shard), ended)
+        call = SingleCall(call_id or self.next_call_id(record.shard), ended, parent=parent)
         self._outstanding[record.function_id] = self._outstanding.get(record.function_id, 0) + 1
         if self._closed:
             call.fail(ClientClosed("the connection to the platform is closed"))
             return call
         self.inbox.add(call)
-        try:
-            ack = self.publish_one(record, call.call_id, "call", PackOut(0, (payload,)), parent)
-        except (BusError, ValueError) as error:
-            call.fail(user_error(error))
-            return call
-        ack.add_done_callback(partial(_on_ack, call))
+        pack = PackOut(0, (payload,))
+        self.store_input(
+            call,
+            record,
+            partial(self.publish_one, record, call.call_id, "call", pack, parent, method=method),
+        )
         return call
+
+    def store_input(
+        self, sink: Sink, record: FunctionRecord, publish: "Callable[[], asyncio.Future[PubAck]]"
+    ) -> None:
+        """Publish the only input of a call whose result `sink` waits for; the sink fails if it cannot be stored."""
+        try:
+            ack = publish()
+        except (BusError, ValueError) as error:
+            sink.fail(user_error(error))
+        else:
+            ack.add_done_callback(partial(self._on_ack, sink, record, publish))
+
+    def _on_ack(
+        self,
+        sink: Sink,
+        record: FunctionRecord,
+        publish: "Callable[[], asyncio.Future[PubAck]]",
+        ack: "asyncio.Future[PubAck]",
+    ) -> None:
+        if ack.cancelled():
+            return
+        error = ack.exception()
+        # The input's subject is taken: our own earlier try was stored, and its ack was lost for longer than the window.
+        if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
+            return
+        if isinstance(error, StreamFullError) and not self._closed:
+            self.spawn(self._wait_for_room, sink, record, publish, error)
+        else:
+            sink.fail(user_error(error))
+
+    async def _wait_for_room(
+        self,
+        sink: Sink,
+        record: FunctionRecord,
+        publish: "Callable[[], asyncio.Future[PubAck]]",
+        refusal: StreamFullError,
+    ) -> None:
+        async def publish_if_wanted() -> None:
+            if self.inbox.waits(sink):  # else it was cancelled: there is nothing to store any more
+                await publish()
+
+        try:
+            await Room(self, record, PATIENCE_S).wait_and(publish_if_wanted, refusal)
+        except (BusError, ResourceExhaustedError) as error:
+            sink.fail(user_error(error))
 
     def _ended(self, function_id: str, done: Callable[[SingleCall], None], call: SingleCall) -> None:
         self.inbox.remove(call)
@@ -213,15 +265,24 @@ class Client:
         parent: str,
         *,
         lane: Lane = "hi",
+        method: str = "",
     ) -> "asyncio.Future[PubAck]":
         """Start the publish of one pack, and wake the scheduler."""
-        subject, body, msg_id = self.input_message(record, call_id, kind, pack, parent, lane=lane)
+        subject, body, msg_id = self.input_message(
+            record, call_id, kind, pack, parent, lane=lane, method=method
+        )
         ack = self.bus.publisher.start(subject, body, msg_id=msg_id)
         self.wake(record)
         return ack
 
     async def call(
-        self, record: FunctionRecord, data: Serialized, *, parent: str = "", call_id: str = ""
+        self,
+        record: FunctionRecord,
+        data: Serialized,
+        *,
+        parent: str = "",
+        method: str = "",
+        call_id: str = "",
     ) -> CallOutcome:
         """Call a function and return how it ended. Cancelling this cancels the call.
 
@@ -232,7 +293,9 @@ class Client:
         with as_user_errors():
             payload = await self.payloads.store(data, call_id)
         ended: asyncio.Future[SingleCall] = asyncio.get_running_loop().create_future()
-        call = self.start_call(record, payload, partial(_settle, ended), parent=parent, call_id=call_id)
+        call = self.start_call(
+            record, payload, partial(_settle, ended), parent=parent, method=method, call_id=call_id
+        )
         try:
             await ended
         except asyncio.CancelledError:
@@ -267,9 +330,15 @@ class Client:
 
     async def cancel(self, call_id: str, *, terminate_containers: bool = False) -> None:
         """Cancel a call: its inputs get the status `cancelled`, unless they have ended already."""
-        await self.bus.call(
-            CALL_CANCEL, CallRef(ws=self.ws, call_id=call_id, terminate_containers=terminate_containers)
-        )
+        request = CallRef(ws=self.ws, call_id=call_id, terminate_containers=terminate_containers)
+        for left in reversed(range(CANCEL_ROUNDS)):
+            try:
+                await self.bus.call(CALL_CANCEL, request)
+                return
+            except ApiFailure as error:
+                if error.code != "unavailable" or not left:
+                    raise
+                # It has ended a part of them, and goes on from there.
 
     async def forget(self, call_id: str) -> None:
         """Drop the stored results of a call whose results have all been taken."""
@@ -315,14 +384,3 @@ class Client:
 def _settle(future: "asyncio.Future[SingleCall]", call: SingleCall) -> None:
     if not future.done():
         future.set_result(call)
-
-
-def _on_ack(call: SingleCall, ack: "asyncio.Future[PubAck]") -> None:
-    """End a call whose input was not stored."""
-    if ack.cancelled():
-        return
-    error = ack.exception()
-    # The input's subject is taken: our own earlier try was stored, and its ack was lost for longer than the window.
-    if error is None or (isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS):
-        return
-    call.fail(user_error(error))

@@ -9,6 +9,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,8 +19,9 @@ from anyio import CancelScope, create_task_group, current_time
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from afield._blocked import Blocked
 from afield._stdio import open_standard_streams
-from afield.exception import InvalidError
+from afield.exception import InputCancellation, InvalidError
 
 T = TypeVar("T")
 
@@ -55,17 +57,23 @@ class Portal:
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an asynchronous function on the portal's loop, block until it ends, return what it returns.
 
-        An interrupt (KeyboardInterrupt) cancels it, and is raised again when its clean-up is done.
+        An interrupt (KeyboardInterrupt) cancels it, and is raised again when its clean-up is done. So does
+        `_blocked.wake`, which raises InputCancellation.
         """
         self.refuse_own_thread()
         work = _Work(function, args)
         try:
             self.loop.call_soon_threadsafe(work.begin, self._tasks)
-            return work.future.result()
-        except BaseException:
-            if not work.future.done():
+            with Blocked(work.wake):
+                return work.future.result()
+        except BaseException as error:
+            if work.woken or not work.future.done():
                 self.loop.call_soon_threadsafe(work.give_up)
                 work.ended.wait(_GRACE_S)
+            if work.woken and isinstance(error, FutureCancelledError):
+                raise InputCancellation(
+                    "this input was interrupted while it waited for calls of its own"
+                ) from None
             raise
 
     async def bridge(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -135,7 +143,7 @@ class _Entered(AbstractContextManager[Any]):
 
 
 class _Work(Generic[T]):
-    """One function on its way through the portal. All but `future` and `ended` belongs to the portal's loop.
+    """One function on its way through the portal. All but `future`, `ended` and `wake` belongs to the portal's loop.
 
     An interrupt can come at any point of the blocking thread, also while the work is being handed over: `give_up` comes
     after `begin` on the loop, if there was one, and knows.
@@ -144,11 +152,18 @@ class _Work(Generic[T]):
     def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
         self.future: Future[T] = Future()
         self.ended = threading.Event()
+        self.woken = False
+        """Whether the blocked thread was told not to wait any more."""
         self._function = function
         self._args = args
         self._begun = False
         self._given_up = False
         self._scope: CancelScope | None = None
+
+    def wake(self) -> None:
+        """Have the blocked thread wait no more; from any thread."""
+        self.woken = True
+        self.future.cancel()
 
     def begin(self, tasks: TaskGroup) -> None:
         self._begun = True

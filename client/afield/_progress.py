@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+from afield._wire.ids import base_id
 from afield._wire.messages import Event
 
 BAR_WIDTH: Final = 40
@@ -60,7 +61,7 @@ class Progress:
             app = self.apps.get(event.app_id)
             if app is None:
                 return []
-            name = app.functions.get(event.function_id, event.function_id)
+            name = app.functions.get(base_id(event.function_id), event.function_id)
             container = event.container_id
             match event.kind:
                 case "container.starting":
@@ -69,8 +70,9 @@ class Progress:
                 case "container.ready":
                     app.starting.pop(container, None)
                     app.ready[container] = event.function_id
-                    if event.function_id not in app.seen_ready:
-                        app.seen_ready.add(event.function_id)
+                    function = base_id(event.function_id)
+                    if function not in app.seen_ready:
+                        app.seen_ready.add(function)
                         return [f"{name}: the first container is ready"]
                 case "container.stopped":
                     app.starting.pop(container, None)
@@ -79,6 +81,11 @@ class Progress:
                     app.starting.pop(container, None)
                     app.ready.pop(container, None)
                     return [f"{name}: container {container} failed: {event.detail}"]
+                case "container.notice":
+                    return [f"{name}: {event.detail}"]
+                case "function.failing":
+                    app.waiting[event.function_id] = event.detail
+                    return [f"{name}: {event.detail}"]
                 case "function.waiting" if app.waiting.get(event.function_id) != event.detail:
                     app.waiting[event.function_id] = event.detail
                     return [f"{name}: waiting: {event.detail}"]
@@ -105,7 +112,7 @@ class Progress:
             for app in self.apps.values():
                 texts.append(f"{_spin(now)} {_describe(app)}")
                 texts += [
-                    f"  {app.functions.get(function_id, function_id)} is waiting: {reason}"
+                    f"  {app.functions.get(base_id(function_id), function_id)} is waiting: {reason}"
                     for function_id, reason in app.waiting.items()
                 ]
             maps = [(each.name, each.done, each.total) for each in self.maps[:MOST_MAPS]]

@@ -12,11 +12,11 @@ import anyio.to_thread
 from afield import _alias, _source
 from afield._bus.blobs import BlobStore
 from afield._bus_errors import as_user_errors
+from afield._declared import Declared
 from afield._platform import Client
 from afield._wire.api import APP_PUBLISH, PublishFunctions
 from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec
 from afield.exception import InvalidError, SerializationError
-from afield.function import Declared
 from afield.serialization import dumps, set_main_module
 
 MOST_SERIALIZED: Final = 16 * 2**20

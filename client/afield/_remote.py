@@ -49,7 +49,7 @@ class Remote(Generic[P, R]):
             outcome = get_portal().run(partial(_call, function, data, current_input_id() or ""))
             output.settle()
             return outcome.unwrap()  # type: ignore[no-any-return]
-        return _call_inline(client, binding.record, data.join())  # type: ignore[no-any-return]
+        return _call_inline(client, binding.record, data.join(), function._method)  # type: ignore[no-any-return]
 
     @trimmed_async
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -66,16 +66,16 @@ async def _call(function: "Function[..., Any, Any]", data: Serialized, parent: s
     binding = await function._hydrate()
     function._check_callable("remote")
     client = await binding.uplink.client()
-    return await client.call(binding.record, data, parent=parent)
+    return await client.call(binding.record, data, parent=parent, method=function._method)
 
 
-def _call_inline(client: Client, record: FunctionRecord, payload: bytes) -> Any:
+def _call_inline(client: Client, record: FunctionRecord, payload: bytes, method: str) -> Any:
     """The quick way of a blocking call with small arguments: no task, one hop to the portal's loop and one back."""
     portal = get_portal()
     portal.refuse_own_thread()
     waiter = Waiter()
     loop = portal.loop
-    loop.call_soon_threadsafe(_start, waiter, client, record, payload, current_input_id() or "")
+    loop.call_soon_threadsafe(_start, waiter, client, record, payload, current_input_id() or "", method)
     try:
         call = waiter.wait()
     except BaseException:
@@ -91,8 +91,10 @@ def _call_inline(client: Client, record: FunctionRecord, payload: bytes) -> Any:
     return portal.run(client.outcome, call, record.spec).unwrap()
 
 
-def _start(waiter: Waiter, client: Client, record: FunctionRecord, payload: bytes, parent: str) -> None:
-    waiter.started = client.start_call(record, payload, waiter.done, parent=parent)
+def _start(
+    waiter: Waiter, client: Client, record: FunctionRecord, payload: bytes, parent: str, method: str
+) -> None:
+    waiter.started = client.start_call(record, payload, waiter.done, parent=parent, method=method)
 
 
 def _give_up(waiter: Waiter, client: Client) -> None:
@@ -141,7 +143,7 @@ async def _open(function: "Function[..., Any, Any]", data: Serialized, parent: s
     binding = await function._hydrate()
     function._check_callable("remote_gen", generator=True)
     client = await binding.uplink.client()
-    return await GeneratorRun(client, binding.record).start(data, parent=parent)
+    return await GeneratorRun(client, binding.record).start(data, parent=parent, method=function._method)
 
 
 class Spawn(Generic[P, R]):
@@ -175,5 +177,5 @@ async def _spawn(function: "Function[..., R, Any]", data: Serialized, parent: st
     binding = await function._hydrate()
     function._check_callable("spawn")
     client = await binding.uplink.client()
-    call_id = await spawn_one(client, binding.record, data, parent=parent)
+    call_id = await spawn_one(client, binding.record, data, parent=parent, method=function._method)
     return FunctionCall._of(call_id, binding.uplink, binding.record.spec, single=True)

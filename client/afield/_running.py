@@ -22,7 +22,7 @@ from afield._wire import subjects
 from afield._wire.api import APP_CREATE, APP_HEARTBEAT, APP_STOP, AppHeartbeat, AppRef, CreateApp
 from afield._wire.codec import WireError, decode
 from afield._wire.messages import Event, LogBatch
-from afield.exception import ExecutionError
+from afield.exception import CallCancelledError
 
 if TYPE_CHECKING:
     from afield.app import App
@@ -47,6 +47,8 @@ class Running:
         self.detach = detach
         self.stopped = False
         """Whether the app is known to be stopped."""
+        self.reason = ""
+        """Why, if somebody else stopped it."""
 
     async def stop(self, reason: str) -> None:
         """Stop the app; its containers end, its inputs are dropped."""
@@ -60,8 +62,11 @@ class Running:
         if self.stopped:
             return
         self.stopped = True
+        self.reason = reason
         self.app._unbind()
-        self.uplink.fail_calls(ExecutionError(f"app {self.app_id} was stopped while the call ran: {reason}"))
+        self.uplink.fail_calls(
+            CallCancelledError(f"the call was cancelled: its app {self.app_id} was stopped: {reason}")
+        )
 
 
 @asynccontextmanager

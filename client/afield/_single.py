@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from afield._blocked import Blocked
 from afield._wire.messages import GeneratorChunk, InputResult
-from afield.exception import InternalFailure
+from afield.exception import InputCancellation, InternalFailure
 
 ONLY: Final = "0-1"
 """The pack of a call with one input."""
@@ -15,7 +16,18 @@ ONLY: Final = "0-1"
 class SingleCall:
     """A sink (see `_inbox`) for one input; `done` is called once, on the client's loop, when it has ended."""
 
-    __slots__ = ("call_id", "done", "error", "index", "missed", "places", "result", "since", "sweep_at")
+    __slots__ = (
+        "call_id",
+        "done",
+        "error",
+        "index",
+        "missed",
+        "parent",
+        "places",
+        "result",
+        "since",
+        "sweep_at",
+    )
 
     def __init__(
         self,
@@ -24,8 +36,10 @@ class SingleCall:
         *,
         index: int = 0,
         places: Sequence[str] = (ONLY,),
+        parent: str = "",
     ) -> None:
         self.call_id = call_id
+        self.parent = parent
         self.done: Callable[[SingleCall], None] | None = done
         self.index = index
         self.places = list(places)
@@ -81,10 +95,18 @@ class Waiter:
     def done(self, call: SingleCall) -> None:
         """Let the thread go on."""
         self.call = call
-        self._lock.release()
+        self._wake()
 
     def wait(self) -> SingleCall:
-        """Block, interruptible by a signal."""
-        self._lock.acquire()
-        assert self.call is not None
+        """Block, interruptible by a signal or by `_blocked.wake`. Raises InputCancellation for the latter."""
+        with Blocked(self._wake):
+            self._lock.acquire()
+        if self.call is None:
+            raise InputCancellation("this input was interrupted while it waited for a call of its own")
         return self.call
+
+    def _wake(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:  # it has been woken, and its result comes late
+            pass

@@ -42,6 +42,8 @@ class Terminal:
         self._line_start = True
         self._next_paint = 0.0
         self._broken: set[Stream] = set()
+        self.failure: OSError | None = None
+        """Why something could not be written, other than for want of a reader; what came after it was dropped."""
         self._real: dict[Stream, TextIO] = {}
         self._thread = threading.Thread(target=self._run, name="afield-output", daemon=True)
 
@@ -153,9 +155,12 @@ class Terminal:
         try:
             target.write(text)
             target.flush()
-        except (OSError, ValueError):
+        except (BrokenPipeError, ValueError):
             # A closed pipe (`| head`) or file: nobody reads it any more, which is the reader's right.
             self._broken.add(stream)
+        except OSError as error:
+            self._broken.add(stream)
+            self.failure = self.failure or error
         if text:
             self._line_start = text.endswith("\n")
         return len(text)

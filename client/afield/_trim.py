@@ -117,7 +117,7 @@ _NAMES: Final = {
     "SpawnMap": "Function.spawn_map",
     "_Gather": "FunctionCall.gather",
     "_Iter": "FunctionCall.iter",
-    "_Lookup": "App.lookup",
+    "Lookup": "App.lookup",
 }
 """Classes behind public methods, which nobody has heard of."""
 

@@ -1,52 +1,47 @@
 """App: functions that belong together, and their runs."""
 
 import inspect
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Never, NoReturn, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import (
+    Any,
+    Final,
+    NamedTuple,
+    Never,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    dataclass_transform,
+)
 
-from afield import config
+from afield import _checked
+from afield._app_decorators import ClassDecorator, EntrypointDecorator, FunctionDecorator
+from afield._app_lookup import Lookup
 from afield._app_run import AppRun
 from afield._context import is_remote
 from afield._declare import declare, is_interactive
-from afield._portal import get_portal
+from afield._declare_class import declare_class
+from afield._parameter import parameter
 from afield._running import Running
 from afield._suggest import did_you_mean
-from afield._sync import faces, warn_if_in_loop
-from afield._trim import TRIMMED, trimmed, trimmed_async
-from afield._uplink import default_uplink_async
+from afield._sync import faces
+from afield._trim import TRIMMED
 from afield._wire.api import APP_GET, APP_STOP, AppRef
 from afield._wire.ids import is_object_name
+from afield.cls import Cls
 from afield.exception import InvalidError, UnimplementedError
 from afield.function import Function
 from afield.image import Image
 from afield.local_entrypoint import LocalEntrypoint
-from afield.partial_function import PartialFunction
 from afield.retries import Retries
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 O = TypeVar("O")  # noqa: E741 - see afield.function
 
 _EMPTY: Final[Mapping[Any, Any]] = {}
-
-
-class FunctionDecorator(Protocol):
-    """What `app.function(...)` returns."""
-
-    @overload
-    def __call__(self, function: PartialFunction[P, R, O], /) -> Function[P, R, O]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Function[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Function[P, R, R]: ...
-
-
-class EntrypointDecorator(Protocol):
-    """What `app.local_entrypoint()` returns."""
-
-    def __call__(self, function: Callable[P, R], /) -> LocalEntrypoint[P, R]: ...
 
 
 class Remote(NamedTuple):
@@ -91,6 +86,8 @@ class App:
         self._image = image
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any, Any]] = {}
+        """Functions, and for each class the Function that stands for its containers."""
+        self._classes: dict[str, Cls] = {}
         self._entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._running: Running | None = None
         self._remote: Remote | None = None
@@ -120,7 +117,7 @@ class App:
     @property
     def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
         """Its functions by name."""
-        return dict(self._functions)
+        return {name: each for name, each in self._functions.items() if name not in self._classes}
 
     @property
     def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
@@ -128,9 +125,9 @@ class App:
         return dict(self._entrypoints)
 
     @property
-    def registered_classes(self) -> dict[str, Any]:
-        """Its classes by name: none, as they are not available yet."""
-        return {}
+    def registered_classes(self) -> dict[str, Cls]:
+        """Its classes by name."""
+        return dict(self._classes)
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -192,12 +189,15 @@ class App:
         - `name`: within the app, the function's own unless given; `is_generator`: for a function that returns one
         - `serialized`: send it by value, with what it refers to; for functions that no module defines
         - `include_source`: whether its source goes along, as the app says unless given
+        - `enable_memory_snapshot`: containers begin as copies of one that has loaded the code, where that is possible
+        - `cloud`, `region`, `nonpreemptible`: only on workers with these labels; `routing_region` has no effect
 
         Raises InvalidError for values that make no sense; UnimplementedError, naming the parameter, for the others.
         """
         parameters = {k: v for k, v in locals().items() if k not in ("self", "unexpected", "unknown")}
         if unexpected:
             raise InvalidError("`@app.function` takes parentheses: write `@app.function()`")
+        _checked.refuse_renamed("@app.function()", unknown)
         for each in unknown:
             hint = did_you_mean(each, parameters)
             raise TypeError(f"@app.function() has no parameter {each!r}{hint}")
@@ -206,6 +206,10 @@ class App:
         def decorate(function: Any) -> Any:
             if isinstance(function, Function):
                 raise InvalidError(f"{function!r} is decorated with @app.function() twice")
+            if isinstance(function, Cls):
+                raise InvalidError(
+                    f"{function!r} is a class of an app already; @app.function() is for functions"
+                )
             if isinstance(function, LocalEntrypoint):
                 raise InvalidError(
                     f"{function.name} is a local entrypoint, which runs here, so it cannot be decorated with "
@@ -218,14 +222,94 @@ class App:
 
         return cast("FunctionDecorator", decorate)
 
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
+    def cls(
+        self,
+        *unexpected: Any,
+        image: Image | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        gpu: str | Sequence[str] | None = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Any, Any] = _EMPTY,
+        volumes: Mapping[Any, Any] = _EMPTY,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: Any = None,
+        retries: int | Retries | None = None,
+        timeout: float = 300,
+        startup_timeout: float | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        _experimental_restrict_output: bool = False,
+        max_inputs: int | None = None,
+        **unknown: Never,
+    ) -> ClassDecorator:
+        """Make a class one whose methods run in containers: `@app.cls()` above its definition.
+
+        Its methods are those with `@afield.method()`. An instance is made once in a container; methods with
+        `@afield.enter()` run before its first input, those with `@afield.exit()` after its last.
+        What stands at the name of the class is a Cls. The parameters are those of `App.function`.
+
+        Raises InvalidError for classes and values that make no sense; UnimplementedError, naming the parameter, for
+        what is not available yet.
+        """
+        parameters = {k: v for k, v in locals().items() if k not in ("self", "unexpected", "unknown")}
+        if unexpected:
+            raise InvalidError("`@app.cls` takes parentheses: write `@app.cls()`")
+        _checked.refuse_renamed("@app.cls()", unknown)
+        for each in unknown:
+            hint = did_you_mean(each, parameters)
+            raise TypeError(f"@app.cls() has no parameter {each!r}{hint}")
+        parameters["image"] = image or self._image
+
+        def decorate(cls: Any) -> Any:
+            if isinstance(cls, Cls):
+                raise InvalidError(f"{cls!r} is decorated with @app.cls() twice")
+            if isinstance(cls, Function):
+                raise InvalidError(f"{cls!r} is a function of an app already; @app.cls() is for classes")
+            with TRIMMED:
+                declared, hooks = declare_class(cls, parameters)
+                service: Function[..., Any, Any] = Function(app=self, declared=declared)
+                self._add(service)
+                made = Cls(service, declared.raw_f, hooks)  # type: ignore[arg-type]  # a class, which declare_class checks
+                self._classes[declared.name] = made
+            return made
+
+        return cast("ClassDecorator", decorate)
+
     def _add(self, function: Function[..., Any, Any]) -> None:
         old = self._functions.get(function._name)
         if old is not None and not is_interactive(function.raw_f) and not _same_source(old, function):
+            kinds = {inspect.isclass(each.raw_f) for each in (old, function)}
+            what = (
+                "a function and a class"
+                if len(kinds) > 1
+                else "two classes"
+                if True in kinds
+                else "two functions"
+            )
+            fix = ", or pass name=... to its @app.function()" if False in kinds else ""
             raise InvalidError(
-                f"{self!r} has two functions named {function._name!r}, at {_place(old)} and at {_place(function)}: "
-                f"rename one of them, or pass name=... to its @app.function()"
+                f"{self!r} has {what} named {function._name!r}, at {_place(old)} and at {_place(function)}: "
+                f"rename one of them{fix}"
             )
         self._functions[function._name] = function
+        self._classes.pop(function._name, None)
 
     def local_entrypoint(self, *unexpected: Any, name: str | None = None) -> EntrypointDecorator:
         """Make a function the one that `afield run` runs here, while the app runs. `name`: its own unless given."""
@@ -245,12 +329,13 @@ class App:
         return decorate
 
     def include(self, other_app: "App", inherit_tags: bool = True) -> Self:
-        """Take over the functions of another app, and its tags (ours win). Returns this app.
+        """Take over the functions and classes of another app, and its tags (ours win). Returns this app.
 
-        Raises InvalidError when both have a function of the same name.
+        Raises InvalidError when both have one of the same name.
         """
         for function in other_app._functions.values():
             self._add(function)
+        self._classes.update(other_app._classes)
         if inherit_tags:
             self._tags = {**other_app._tags, **self._tags}
         return self
@@ -318,17 +403,13 @@ class App:
 
     # -- looking up and not yet --
 
-    lookup: "_Lookup"
+    lookup: Lookup
 
     def deploy(self, **_options: Any) -> NoReturn:
         """Not available yet."""
         raise UnimplementedError(
             "App.deploy() is not available yet: use `app.run()`, or `app.run(detach=True)`"
         )
-
-    def cls(self, *_args: Any, **_options: Any) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError("@app.cls() is not available yet: use @app.function()")
 
     def server(self, *_args: Any, **_options: Any) -> NoReturn:
         """Not available yet."""
@@ -368,51 +449,7 @@ def _refer(name: str | None, app_id: str, ws: str) -> App:
     return app
 
 
-class _Lookup:
-    """`App.lookup`: find an app that runs, by its name."""
-
-    @trimmed
-    def __call__(
-        self,
-        name: str,
-        *,
-        client: object | None = None,
-        environment_name: str | None = None,
-        create_if_missing: bool = False,
-    ) -> App:
-        """Return a running app. Raises NotFoundError when none has the name."""
-        warn_if_in_loop("App.lookup()", "await App.lookup.aio()")
-        return get_portal().run(_lookup, name, client, environment_name, create_if_missing)
-
-    @trimmed_async
-    async def aio(
-        self,
-        name: str,
-        *,
-        client: object | None = None,
-        environment_name: str | None = None,
-        create_if_missing: bool = False,
-    ) -> App:
-        """Return a running app. Raises NotFoundError when none has the name."""
-        return await get_portal().bridge(_lookup, name, client, environment_name, create_if_missing)
-
-
-async def _lookup(name: str, client: object | None, environment_name: str | None, create: bool) -> App:
-    if client is not None:
-        raise UnimplementedError("the parameter `client` of App.lookup is not available yet")
-    if create:
-        raise UnimplementedError("the parameter `create_if_missing` of App.lookup is not available yet")
-    app = App(name)
-    uplink = await default_uplink_async(config.environment(environment_name))
-    here = await uplink.client()
-    record = await here.request(APP_GET, AppRef(ws=uplink.ws, name=name))
-    app._app_id = record.app_id
-    app._description = record.description
-    app._tags = dict(record.tags)
-    return app
-
-
-App.lookup = _Lookup()
+App.lookup = Lookup()
 
 
 def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -429,7 +466,11 @@ def _same_source(one: Function[..., Any, Any], other: Function[..., Any, Any]) -
 
 def _place(function: Function[..., Any, Any]) -> str:
     """Return where a function is defined: file and line, or its full name where there is no code to ask."""
-    code = getattr(inspect.unwrap(function.raw_f), "__code__", None)
+    raw: Any = function.raw_f
+    if inspect.isclass(raw):  # a class does not say where it stands, but its functions do
+        members = (getattr(each, "raw_f", each) for each in vars(raw).values())
+        raw = next((each for each in members if inspect.isfunction(each)), raw)
+    code = getattr(inspect.unwrap(raw), "__code__", None)
     if code is None:
         return f"{function.__module__}.{function.__qualname__}"
     return f"{code.co_filename}:{code.co_firstlineno}"

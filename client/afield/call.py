@@ -22,7 +22,6 @@ from afield._wire import subjects
 from afield._wire.api import CALL_GET, CallRef, CallState
 from afield._wire.functions import FunctionSpec
 from afield._wire.ids import parse_call_id
-from afield._wire.subjects import parse_pack
 from afield.exception import InvalidError, NotFoundError, UnimplementedError
 
 R = TypeVar("R")
@@ -98,7 +97,7 @@ class FunctionCall(Generic[R]):
     async def num_inputs(self) -> int:
         """Return how many inputs the call has."""
         if self._count is None:
-            self._count = _count(await self._state())
+            self._count = (await self._state(0)).inputs
         return self._count
 
     @property
@@ -123,10 +122,11 @@ class FunctionCall(Generic[R]):
             self._uplink = await default_uplink_async()
         return await self._uplink.client()
 
-    async def _state(self) -> CallState:
+    async def _state(self, index: int) -> CallState:
+        """Return what is stored of an input and, in numbers, of the whole call, which may be of a million inputs."""
         client = await self._client()
-        state = await client.request(CALL_GET, CallRef(ws=client.ws, call_id=self._call_id))
-        if not state.pending and not state.finished:
+        state = await client.request(CALL_GET, CallRef(ws=client.ws, call_id=self._call_id, indices=(index,)))
+        if not state.inputs:
             raise NotFoundError(
                 f"the platform knows no call {self._call_id}: it is from another environment, was purged, "
                 f"or its results have been kept for their time"
@@ -154,10 +154,8 @@ class FunctionCall(Generic[R]):
             await client.inbox.read(sink, before=time.monotonic())
         if sink.done is None or (self._count == 1 and sink.index == 0):
             return
-        state = await self._state()
-        tokens = [
-            token for token in (*state.pending, *state.finished) if sink.index in parse_pack(token).indices
-        ]
+        state = await self._state(sink.index)
+        tokens = (*state.pending, *state.finished)
         if not tokens:
             raise NotFoundError(f"call {self._call_id} has no input {sink.index}")
         sink.places = list(dict.fromkeys([*tokens, f"{sink.index}-1"]))
@@ -186,11 +184,6 @@ async def _watching(client: Client, sink: SingleCall) -> AsyncIterator[None]:
         client.inbox.remove(sink)
         if subscription is not None:
             subscription.close()
-
-
-def _count(state: CallState) -> int:
-    packs = [parse_pack(token) for token in (*state.pending, *state.finished)]
-    return max(pack.first + pack.size for pack in packs)
 
 
 class _Results:

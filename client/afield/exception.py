@@ -293,17 +293,25 @@ _PREEMPTION_GRACE_S = 30.0
 
 
 def simulate_preemption(wait_seconds: int, jitter_seconds: int = 0) -> None:
-    """Act as if the host took this container away: KeyboardInterrupt after `wait_seconds`, SIGKILL 30 s later.
+    """Act as if the host took this container away, in `wait_seconds`, and up to `jitter_seconds` more at random.
 
-    `jitter_seconds`: up to so many seconds more, at random. It uses SIGALRM, so call it in the main thread
-    (InvalidError elsewhere), and once.
+    What runs is interrupted (KeyboardInterrupt in synchronous code, CancelledError in asynchronous), exit hooks run,
+    and 30 s later the container is killed if it is still there. What has not ended by then runs again elsewhere.
+    In a program that is no container: KeyboardInterrupt in the main thread, SIGKILL 30 s later. It uses SIGALRM there,
+    so call it in the main thread (InvalidError elsewhere), and once.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise InvalidError("simulate_preemption() sets a signal handler, so call it in the main thread")
     if wait_seconds <= 0 or jitter_seconds < 0:
         raise InvalidError(
             f"expected wait_seconds > 0 and jitter_seconds >= 0, got {wait_seconds!r} and {jitter_seconds!r}"
         )
+    from afield._guest import preemption
+
+    wait = wait_seconds + random.random() * jitter_seconds
+    if preemption.in_container():
+        preemption.simulate(wait)
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise InvalidError("simulate_preemption() sets a signal handler, so call it in the main thread")
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
@@ -311,4 +319,4 @@ def simulate_preemption(wait_seconds: int, jitter_seconds: int = 0) -> None:
         raise KeyboardInterrupt("simulated preemption")
 
     signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, wait_seconds + random.random() * jitter_seconds)
+    signal.setitimer(signal.ITIMER_REAL, wait)

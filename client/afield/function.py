@@ -1,18 +1,38 @@
 """Function: a Python function that runs somewhere else."""
 
-import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, ParamSpec, TypeVar, overload
+from collections.abc import (
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+)
 
-from afield import config
+from afield import _checked, _rules, _scaling, config
+from afield._declared import Declared
 from afield._hydrate import Binding, by_reference
 from afield._mapping_faces import ForEach, Map, SpawnMap, Starmap
-from afield._remote import Remote, RemoteGen, Spawn
+from afield._options import batching_options, concurrency_options, parse_options
+from afield._remote import Remote, Spawn
+from afield._remote_gen_face import RemoteGenFace
 from afield._suggest import did_you_mean
+from afield._sync import faces
+from afield._trim import trimmed
 from afield._wire.api import FunctionRef
-from afield._wire.functions import FunctionSpec
+from afield._wire.functions import Batching, Concurrency, Options
 from afield._wire.ids import is_object_name
 from afield.exception import InvalidError, UnimplementedError
+from afield.retries import Retries
+from afield.types import FunctionAutoscalerSettings, FunctionCurrentStats
 
 if TYPE_CHECKING:
     from afield.app import App
@@ -23,49 +43,15 @@ O = TypeVar("O")  # noqa: E741 - what the function itself returns: a coroutine, 
 Y = TypeVar("Y")
 
 
-class Declared(NamedTuple):
-    """What `@app.function(...)` said."""
-
-    raw_f: Callable[..., Any]
-    name: str
-    is_generator: bool
-    serialized: bool
-    include_source: bool | None
-    spec: FunctionSpec
-    """Complete but for the code, which is found when the app runs."""
-
-
-class _RemoteGenFace:
-    """Gives `Function.remote_gen` the type of what the generator yields."""
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> "_RemoteGenFace": ...
-    @overload
-    def __get__(
-        self, instance: "Function[P, Generator[Y, Any, Any], Any]", owner: type
-    ) -> RemoteGen[P, Y]: ...
-    @overload
-    def __get__(
-        self, instance: "Function[P, AsyncGenerator[Y, Any], Any]", owner: type
-    ) -> RemoteGen[P, Y]: ...
-    @overload
-    def __get__(self, instance: "Function[P, Iterator[Y], Any]", owner: type) -> RemoteGen[P, Y]: ...
-    @overload
-    def __get__(self, instance: "Function[P, AsyncIterator[Y], Any]", owner: type) -> RemoteGen[P, Y]: ...
-    @overload
-    def __get__(self, instance: "Function[P, Iterable[Y], Any]", owner: type) -> RemoteGen[P, Y]: ...
-    @overload
-    def __get__(self, instance: "Function[P, Any, Any]", owner: type) -> RemoteGen[P, Any]: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else RemoteGen(instance)
-
-
 class Function(Generic[P, R, O]):
     """A function of an app. Made by `@app.function()`, `Function.from_name` or `Function.from_id`.
 
     `.remote(...)` runs it in a container and returns its result, `.local(...)` runs it here. Every method that waits
     has an asynchronous form, `.remote.aio(...)` and so on.
     """
+
+    _method = ""
+    """Of a class: the method that calls name; empty for a function."""
 
     def __init__(
         self,
@@ -77,7 +63,7 @@ class Function(Generic[P, R, O]):
         self._app = app
         self._declared = declared
         self._reference = reference
-        self._binding: Binding | None = None
+        self._bound: Binding | None = None
         if declared is not None:
             self.__name__ = declared.name
             self.__doc__ = declared.raw_f.__doc__
@@ -142,23 +128,26 @@ class Function(Generic[P, R, O]):
     @property
     def object_id(self) -> str:
         """Its id (`fu-…`). Raises InvalidError before its app runs, or before it was first used."""
-        if self._binding is None:
+        binding = self._binding
+        if binding is None:
             raise InvalidError(self._not_hydrated("it has no id yet"))
-        return self._binding.record.function_id
+        return binding.record.function_id
 
     @property
     def is_generator(self) -> bool:
         """Whether it yields values. Of a function that was looked up, known after its first use."""
         if self._declared is not None:
             return self._declared.is_generator
-        return self._binding is not None and self._binding.record.spec.is_generator
+        binding = self._binding
+        return binding is not None and binding.record.spec.is_generator
 
     @property
     def _name(self) -> str:
         if self._declared is not None:
             return self._declared.name
-        if self._binding is not None:
-            return self._binding.record.spec.name
+        binding = self._binding
+        if binding is not None:
+            return binding.record.spec.name
         assert self._reference is not None
         return self._reference.name or self._reference.function_id
 
@@ -176,7 +165,7 @@ class Function(Generic[P, R, O]):
         """Run it in a container, wait, and return its result; raises what it raised. `.remote.aio` is awaited."""
         return Remote(self)
 
-    remote_gen = _RemoteGenFace()
+    remote_gen = RemoteGenFace()
     """Run a generator in a container and yield what it yields, as it comes. `.remote_gen.aio` for `async for`."""
 
     @property
@@ -206,30 +195,92 @@ class Function(Generic[P, R, O]):
 
     experimental_spawn_map = spawn_map
 
-    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> NoReturn:
-        """Refuse: it must be said where to run."""
-        raise InvalidError(
-            f"{self._name} is a Function of afield, so say where it runs: {self._name}.remote(...) in a container, "
-            f"{self._name}.local(...) here"
+    if (
+        not TYPE_CHECKING
+    ):  # so checkers find the mistake, and a Function is none of the callables to overloads
+
+        def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+            """Refuse: it must be said where to run."""
+            raise InvalidError(
+                f"{self._name} is a Function of afield, so say where it runs: {self._spelled}.remote(...) in a "
+                f"container, {self._spelled}.local(...) here"
+            )
+
+    # -- other settings --
+
+    @trimmed
+    def with_options(
+        self,
+        *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: str | Sequence[str] | None = None,
+        env: Mapping[str, str | None] | None = None,
+        secrets: Collection[Any] | None = None,
+        volumes: Mapping[Any, Any] | None = None,
+        retries: int | Retries | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: float | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+        **unknown: Never,
+    ) -> "Function[P, R, O]":
+        """Return the same function with other settings, and containers of its own. None: as it is.
+
+        `env` is added to its variables. Raises InvalidError for values that make no sense.
+        """
+        _checked.refuse_renamed("Function.with_options()", unknown)
+        if unknown:
+            raise TypeError(f"Function.with_options() has no parameter {next(iter(unknown))!r}")
+        options = parse_options(
+            cpu=cpu, memory=memory, gpu=gpu, env=env, secrets=secrets, volumes=volumes, retries=retries,
+            min_containers=min_containers, max_containers=max_containers, buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window, timeout=timeout, region=region, cloud=cloud,
+            routing_region=routing_region,
+        )  # fmt: skip
+        return self._variant(options)
+
+    @trimmed
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> "Function[P, R, O]":
+        """Return the same function with other numbers of inputs at once; see `afield.concurrent`."""
+        return self._variant(concurrency_options(max_inputs, target_inputs))
+
+    @trimmed
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> "Function[P, R, O]":
+        """Return the same function with another size of batches; see `afield.batched`."""
+        return self._variant(batching_options(max_batch_size, wait_ms))
+
+    @faces
+    async def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+    ) -> FunctionAutoscalerSettings:
+        """Change how many containers it may have, until its app is run or deployed again. None: as it is.
+
+        Returns what holds now. Raises InvalidError for values that make no sense.
+        """
+        given = _checked.scaling(
+            {
+                "min_containers": min_containers,
+                "max_containers": max_containers,
+                "buffer_containers": buffer_containers,
+                "scaledown_window": scaledown_window,
+            }
         )
+        return await _scaling.update(await self._hydrate(), given)
 
-    # -- not yet --
-
-    def with_options(self, **options: Any) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError(f"Function.with_options({', '.join(options)}) is not available yet")
-
-    def with_concurrency(self, **options: Any) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError(f"Function.with_concurrency({', '.join(options)}) is not available yet")
-
-    def with_batching(self, **options: Any) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError(f"Function.with_batching({', '.join(options)}) is not available yet")
-
-    def update_autoscaler(self, **settings: Any) -> NoReturn:
-        """Not available yet."""
-        raise UnimplementedError(f"Function.update_autoscaler({', '.join(settings)}) is not available yet")
+    @faces
+    async def get_current_stats(self) -> FunctionCurrentStats:
+        """Return how busy it is, as the platform last heard."""
+        return await _scaling.stats(await self._hydrate())
 
     def get_web_url(self) -> NoReturn:
         """Not available yet."""
@@ -237,22 +288,69 @@ class Function(Generic[P, R, O]):
 
     # -- inside --
 
+    @property
+    def _binding(self) -> Binding | None:
+        """Its record, while that is known."""
+        return self._bound
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether it is known what can be done with it."""
+        return self._declared is not None or self._binding is not None
+
+    @property
+    def _spelled(self) -> str:
+        """How it is written in a program."""
+        return self._name
+
     def _is_here(self) -> bool:
-        return self._binding is not None and self._binding.uplink.is_here()
+        binding = self._binding
+        return binding is not None and binding.uplink.is_here()
+
+    def _variant(self, options: Options) -> "Function[P, R, O]":
+        from afield._variant import Variant
+
+        return Variant(self, options=options)
+
+    def _amend(self, *, concurrency: Concurrency | None = None, batching: Batching | None = None) -> Self:
+        """Say more of it, as a decorator above `@app.function()` does. Raises InvalidError once its app runs."""
+        if self._declared is None or self._binding is not None:
+            raise InvalidError(
+                f"{self!r} is known to the platform already: use .with_concurrency() or .with_batching()"
+            )
+        spec = Options(concurrency=concurrency, batching=batching).applied(self._declared.spec)
+        _rules.check(self._declared.raw_f, spec)
+        self._declared = self._declared._replace(spec=spec)
+        return self
+
+    def _can_hydrate(self) -> bool:
+        """Whether its record is known, or can be looked up."""
+        return self._bound is not None or self._reference_now() is not None
 
     def _check_callable(self, method: str, *, generator: bool = False) -> None:
         """Raise InvalidError when it cannot be called with `method`, or not at all at this moment."""
-        if self._binding is None and self._reference_now() is None:
+        if not self._can_hydrate():
             raise InvalidError(self._not_hydrated(f".{method}() cannot be used"))
-        if self._binding is None and self._declared is None:
+        if not self._is_known:
             return  # known once it has been looked up
+        self._check_kind()
         if generator and not self.is_generator:
             raise InvalidError(
-                f"{self._name} is not a generator: use {self._name}.remote() instead of .{method}()"
+                f"{self._name} is not a generator: use {self._spelled}.remote() instead of .{method}()"
             )
         if not generator and self.is_generator:
             raise InvalidError(
-                f"{self._name} is a generator: use {self._name}.remote_gen() instead of .{method}()"
+                f"{self._name} is a generator: use {self._spelled}.remote_gen() instead of .{method}()"
+            )
+
+    def _check_kind(self) -> None:
+        """Raise InvalidError when the record is none of a function."""
+        binding = self._binding
+        if binding is not None and binding.record.spec.is_class:
+            record = binding.record
+            raise InvalidError(
+                f"{self._name} is a class: look it up with "
+                f"afield.Cls.from_name({record.app_name!r}, {record.spec.name!r}) and call one of its methods"
             )
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -262,13 +360,21 @@ class Function(Generic[P, R, O]):
 
     def _not_hydrated(self, consequence: str) -> str:
         running = self._app._running if self._app is not None else None
+        noun = (
+            "class" if self._declared is not None and isinstance(self._declared.raw_f, type) else "function"
+        )
         if running is not None and not running.stopped:
             return (
-                f"function {self._name!r} was declared after its app began to run, so {consequence}: "
+                f"{noun} {self._name!r} was declared after its app began to run, so {consequence}: "
                 f"define it before app.run(), or run it here with .local()"
             )
+        if running is not None and running.reason:
+            return (
+                f"{noun} {self._name!r} has not been hydrated, so {consequence}: its app does not run any more: "
+                f"it was stopped ({running.reason})"
+            )
         return (
-            f"function {self._name!r} has not been hydrated, so {consequence}: its app does not run. "
+            f"{noun} {self._name!r} has not been hydrated, so {consequence}: its app does not run. "
             f"Call it inside `with app.run():` or from a local entrypoint started with `afield run`, "
             f"or run it here with .local()"
         )
@@ -284,20 +390,21 @@ class Function(Generic[P, R, O]):
 
     async def _hydrate(self) -> Binding:
         """Return its binding, looking it up at the registry if need be. To be awaited on the portal's loop."""
-        if self._binding is None:
+        if self._bound is None:
             reference = self._reference_now()
             if reference is None:
                 raise InvalidError(self._not_hydrated("it cannot be called"))
-            self._binding = await by_reference(reference)
-        return self._binding
+            self._bound = await by_reference(reference)
+        return self._bound
 
     def _bind(self, binding: Binding | None) -> None:
-        self._binding = binding
+        self._bound = binding
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a reference: by id, or for a function of an app that is just starting by app and name."""
-        if self._binding is not None:
-            record = self._binding.record
+        binding = self._binding
+        if binding is not None:
+            record = binding.record
             return _refer, (record.ws, record.function_id, "", record.spec.name)
         reference = self._reference_now()
         running = self._app._running if self._app is not None else None
@@ -317,8 +424,3 @@ def _refer(ws: str, function_id: str, app_id: str, name: str) -> "Function[..., 
 def _refuse(name: str, value: object | None) -> None:
     if value is not None:
         raise UnimplementedError(f"the parameter `{name}` is not available yet")
-
-
-def looks_like_generator(function: Callable[..., Any]) -> bool:
-    """Tell whether calling `function` gives a generator, synchronous or not."""
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)

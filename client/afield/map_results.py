@@ -127,6 +127,7 @@ class MapResults(Generic[R]):
             feed,
             ordered=options.ordered,
             parent=parent,
+            method=function._method,
             progress=output.map_progress(function._name, self._total()),
         ).start()
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -13,7 +14,11 @@ import anyio.to_thread
 from afield._log_lines import LogLines, Piece
 from afield._progress import PLAIN_EVERY_S, AppState, MapState, Progress
 from afield._terminal import Terminal
-from afield._wire.messages import Event, LogBatch
+from afield._wire.ids import base_id
+from afield._wire.messages import Event, EventKind, LogBatch
+
+LASTING: Final[frozenset[EventKind]] = frozenset({"container.failed", "container.notice", "function.failing"})
+"""What is said on a terminal, too, where the block of lines tells of all else."""
 
 __all__ = [
     "MapProgress",
@@ -97,7 +102,10 @@ class Screen:
     def on_event(self, event: Event) -> None:
         """Something happened to an app."""
         for line in self._progress.on_event(event):
-            self._say(line)
+            if event.kind not in LASTING:
+                self._say(line)
+            elif self._shows_progress:
+                self._warn(line)
         gone = self._gone.get(event.app_id)
         if gone is not None and not self._progress.containers(event.app_id):
             gone.set()
@@ -107,7 +115,7 @@ class Screen:
         logs = self._logs.get(app_id)
         if logs is None:
             logs = self._logs[app_id] = LogLines(timestamps=self._timestamps)
-        label = f"{self._names.get(batch.function_id, batch.function_id)} {batch.container_id}"
+        label = f"{self._names.get(base_id(batch.function_id), batch.function_id)} {batch.container_id}"
         pieces: list[Piece] = []
         for record in batch.records:
             pieces += logs.add(batch.container_id, label, record)
@@ -199,6 +207,8 @@ def enable_output(
     Output goes to the stream that it was written to, live. Lines carry the name of the container when several talk.
     Progress is a block of lines at the bottom of a terminal; where standard error is none, a few plain lines on it.
     `show_progress=False` or `quiet` leaves progress away, `timestamps` puts the time before each line.
+
+    Raises OSError at the end of a block that went well, when something could not be written (a full disk).
     """
     global _current
     previous = _current
@@ -213,6 +223,8 @@ def enable_output(
             yield
         finally:
             _current = previous
+    if terminal.failure is not None:
+        raise terminal.failure
 
 
 def _is_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -13,8 +14,9 @@ from afield._wire.codec import decode, encode
 from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec
 from afield._wire.ids import new_id
 from afield._wire.messages import CallControl, GeneratorChunk, InputPack, InputResult, ResultPack
-from afield._wire.subjects import LANES, Pack
+from afield._wire.subjects import LANES, Pack, parse_pack
 from afield.serialization import dumps, loads_call
+from afield_common.errors import RefusedError
 from afield_common.micro import Handler, serve
 from support import streams as raw
 
@@ -49,9 +51,12 @@ class EchoWorker:
         self.packs: list[InputPack] = []
         self.lanes: list[str] = []
         self.cancelled: list[str] = []
+        self.unavailable = 0
+        """Cancellations that are answered as not over yet."""
         self.forgotten: list[str] = []
         self.controls: list[CallControl] = []
         self.state = api.CallState(call_id="", pending=(), finished=())
+        self.stats = api.FunctionStats(backlog=0, containers=0, inputs_running=0, input_headroom=0)
 
     def on_delivery(self, delivery: Delivery) -> None:
         pack = decode(InputPack, delivery.data)
@@ -87,14 +92,27 @@ class EchoWorker:
 
     async def on_cancel(self, ref: api.CallRef) -> api.Done:
         self.cancelled.append(ref.call_id)
+        if self.unavailable:
+            self.unavailable -= 1
+            raise RefusedError("unavailable", "it takes longer")
         return api.Done()
 
     async def on_forget(self, ref: api.CallRef) -> api.Done:
         self.forgotten.append(ref.call_id)
         return api.Done()
 
-    async def on_get(self, _ref: api.CallRef) -> api.CallState:
-        return self.state
+    async def on_get(self, ref: api.CallRef) -> api.CallState:
+        def asked_for(token: str) -> bool:
+            return not ref.indices or any(i in parse_pack(token).indices for i in ref.indices)
+
+        return replace(
+            self.state,
+            pending=tuple(filter(asked_for, self.state.pending)),
+            finished=tuple(filter(asked_for, self.state.finished)),
+        )
+
+    async def on_stats(self, _request: api.FunctionStatsRequest) -> api.FunctionStats:
+        return self.stats
 
 
 async def make_assets(bus: Bus) -> None:
@@ -112,6 +130,7 @@ async def echo_worker(bus: Bus, record: FunctionRecord | None = None) -> AsyncIt
         api.CALL_CANCEL: made.on_cancel,  # type: ignore[dict-item]
         api.CALL_FORGET: made.on_forget,  # type: ignore[dict-item]
         api.CALL_GET: made.on_get,  # type: ignore[dict-item]
+        api.FUNCTION_STATS: made.on_stats,  # type: ignore[dict-item]
     }
     control = bus.open_subscription(
         subjects.ALL_CALL_CONTROL, lambda _s, _r, _h, data: made.controls.append(decode(CallControl, data))

@@ -14,7 +14,7 @@ from afield._wire import api, subjects
 from afield._wire.codec import encode
 from afield._wire.functions import ContainerRecord, FunctionRecord, WorkerRecord
 from afield._wire.ids import new_id
-from afield._wire.messages import Event, EventKind
+from afield._wire.messages import ErrorInfo, Event, EventKind
 from afield_common.micro import Handler, serve
 from support.fleet import container, worker
 
@@ -29,6 +29,8 @@ class FakeWorker:
         self.started: list[api.StartContainer] = []
         self.started_at: list[float] = []
         self.stopped: list[api.StopContainer] = []
+        self.told: set[str] = set()
+        """Containers that something was told of."""
         self.refusal = ""
         self.comes_up = True
         self._workers = Bucket(bus, "WORKERS")
@@ -46,14 +48,23 @@ class FakeWorker:
         """Report all containers as idle."""
         await self.report(containers=tuple(replace(c, busy=0, idle_since=since) for c in self.containers))
 
-    async def tell(self, kind: EventKind, function: FunctionRecord, container_id: str) -> None:
+    async def tell(
+        self,
+        kind: EventKind,
+        function: FunctionRecord,
+        container_id: str,
+        *,
+        error: ErrorInfo | None = None,
+    ) -> None:
         """Publish an event about a container."""
+        self.told.add(container_id)
         event = Event(
             kind=kind,
             at=time.time(),
             app_id=function.app_id,
             function_id=function.function_id,
             container_id=container_id,
+            error=error,
         )
         await self.bus.publish(subjects.event("main", function.app_id, function.function_id), encode(event))
 

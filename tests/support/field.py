@@ -1,6 +1,8 @@
 """The platform without registry and scheduler: publishes functions and inputs by hand, and reads what workers store."""
 
 import itertools
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 import anyio
+import anyio.abc
 
 from afield import serialization
 from afield._bundle import pack_files
@@ -172,10 +175,32 @@ class Field:
         ):
             yield service
 
-    async def start(self, worker: WorkerService, record: FunctionRecord) -> StartReply:
-        """Have a worker start a container."""
+    async def spawn(self, worker_id: str, **env: str) -> anyio.abc.Process:
+        """A worker as a process of its own, ready to take containers; `env` is added to its environment."""
+        env = {
+            **os.environ,
+            "AFIELD_SERVER": self.bus.address.url,
+            "AFIELD_WORKER_ID": worker_id,
+            "AFIELD_HOST": HOST,
+            "AFIELD_BLOB_DIR": str(self.blob_dir),
+            "AFIELD_CACHE_DIR": str(self.folder / "cache"),
+            "AFIELD_RUN_DIR": str(self.folder / "run"),
+            **env,
+        }
+        command = [sys.executable, "-m", "afield_worker"]
+        process = await anyio.open_process(command, env=env, stdout=None, stderr=None)
+
+        async def ready() -> bool:
+            return worker_id in [w.worker_id for w in await self.workers()]
+
+        await until_true(ready)
+        return process
+
+    async def start(self, worker: WorkerService | str, record: FunctionRecord) -> StartReply:
+        """Have a worker, or the one with this id, start a container."""
+        worker_id = worker if isinstance(worker, str) else worker.worker_id
         request = StartContainer(container_id=new_id("ta"), function=record)
-        return await self.bus.call(worker_start(worker.worker_id), request)
+        return await self.bus.call(worker_start(worker_id), request)
 
     async def stop(self, worker: WorkerService, **which: Any) -> None:
         """Have a worker stop containers."""

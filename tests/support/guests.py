@@ -45,7 +45,16 @@ def f(how):
 """Leaves a subprocess, a fork and a daemon running, and returns their process ids."""
 
 
-def make_start(home: Path, source: str, qualname: str = "f", *, module: str = "app", **spec: Any) -> Start:
+def make_start(
+    home: Path,
+    source: str,
+    qualname: str = "f",
+    *,
+    module: str = "app",
+    version: int = 1,
+    params: bytes = b"",
+    **spec: Any,
+) -> Start:
     """Write `source` as the entry module of a fresh container and return its Start."""
     home.mkdir(exist_ok=True)
     (home / f"{module}.py").write_text(source)
@@ -57,6 +66,8 @@ def make_start(home: Path, source: str, qualname: str = "f", *, module: str = "a
         ws="main",
         shard=0,
         spec=FunctionSpec(name=qualname, code=code, **spec),
+        version=version,
+        params=params,
     )
     return Start(
         container_id=new_id("ta"), worker_id="wk-1", function=record, home=str(home), blob_dir=str(home)
@@ -66,6 +77,12 @@ def make_start(home: Path, source: str, qualname: str = "f", *, module: str = "a
 def payload(*args: Any, **kwargs: Any) -> bytes:
     """Return the serialised arguments of a call."""
     return serialization.dumps_call(args, kwargs).join()
+
+
+def value_of(result: InputResult) -> Any:
+    """Return the value that an input ended in."""
+    assert isinstance(result.value, bytes), result.error
+    return serialization.loads(result.value)
 
 
 def read_bytes(path: str) -> bytes:
@@ -135,16 +152,30 @@ class Guest:
                 with anyio.move_on_after(0.02):
                     await self._news.wait()
 
+    def ready_s(self) -> float:
+        """Return the seconds from the fork to Ready."""
+        (ready,) = [frame for frame in self.frames if isinstance(frame, Ready)]
+        return ready.load_s
+
     async def started(self) -> Ready | StartFailed:
-        await self.until(lambda: self.frames or self.exit)
-        first = self.frames[0]
-        assert isinstance(first, Ready | StartFailed)
+        await self.until(lambda: any(isinstance(f, Ready | StartFailed) for f in self.frames) or self.exit)
+        (first, *_) = [frame for frame in self.frames if isinstance(frame, Ready | StartFailed)]
         return first
 
-    def send(self, *payloads: bytes | BlobRef, kind: Any = "map", credit: int = 0) -> int:
+    def send(
+        self, *payloads: bytes | BlobRef, kind: Any = "map", credit: int = 0, method: str = "", first: int = 0
+    ) -> int:
         """Send a pack and return its token."""
         token = next(self._tokens)
-        run = Run(token=token, call_id=CALL_ID, kind=kind, first=0, args=payloads, credit=credit)
+        run = Run(
+            token=token,
+            call_id=CALL_ID,
+            kind=kind,
+            first=first,
+            args=payloads,
+            credit=credit,
+            method=method,
+        )
         self.container.send(run)
         return token
 
@@ -160,27 +191,32 @@ class Guest:
         await self.until(lambda: len(self.results(token)) == count or self.exit)
         return [self.results(token)[index] for index in range(count)]
 
-    async def call(self, *args: Any) -> InputResult:
+    async def call(self, *args: Any, method: str = "") -> InputResult:
         """Run one input and return how it ended."""
-        (result,) = await self.finished(self.send(payload(*args)))
+        (result,) = await self.finished(self.send(payload(*args), method=method))
         return result
 
-    async def value(self, *args: Any) -> Any:
+    async def value(self, *args: Any, method: str = "") -> Any:
         """Run one input and return its value."""
-        result = await self.call(*args)
-        assert isinstance(result.value, bytes), result.error
-        return serialization.loads(result.value)
+        return value_of(await self.call(*args, method=method))
 
     def cancel(self, token: int, *indices: int) -> None:
         self.container.send(Cancel(token=token, indices=indices))
         self.container.interrupt()
 
+    def expire(self, token: int, *indices: int) -> None:
+        """Say in a frame that the input that runs has had its time."""
+        self.container.send(Cancel(token=token, indices=indices, why="timeout"))
+
     def credit(self, token: int, total: int) -> None:
         self.container.send(Credit(token=token, total=total))
 
-    async def stop(self) -> ExitInfo:
-        self.container.send(Stop())
+    async def stop(self, grace_s: float = 30.0) -> ExitInfo:
+        self.request_stop(grace_s)
         return await self.ended()
+
+    def request_stop(self, grace_s: float = 30.0) -> None:
+        self.container.send(Stop(grace_s=grace_s))
 
     async def ended(self) -> ExitInfo:
         await self.until(lambda: self.exit)
@@ -194,7 +230,7 @@ class Launcher:
     def __init__(self, runner: ProcessRunner, folder: Path) -> None:
         self.runner = runner
         self.folder = folder
-        self._guests: list[Guest] = []
+        self.guests: list[Guest] = []
         self._numbers = itertools.count()
 
     async def __call__(
@@ -203,7 +239,6 @@ class Launcher:
         qualname: str = "f",
         *,
         worker_env: dict[str, str] | None = None,
-        memory_limit_mib: int | None = None,
         start: Start | None = None,
         **spec: Any,
     ) -> Guest:
@@ -211,14 +246,14 @@ class Launcher:
         guest = Guest()
         home = self.folder / f"home-{next(self._numbers)}"
         start = start or make_start(home, source, qualname, **spec)
-        guest.container = await self.runner.start(start, worker_env or {}, memory_limit_mib, guest)
-        self._guests.append(guest)
+        guest.container = await self.runner.start(start, worker_env or {}, guest)
+        self.guests.append(guest)
         return guest
 
     async def close(self) -> None:
-        for guest in self._guests:
+        for guest in self.guests:
             guest.container.kill()
-        for guest in self._guests:
+        for guest in self.guests:
             await guest.ended()
             assert guest.after_exit == []
 

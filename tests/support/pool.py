@@ -1,6 +1,7 @@
 """A world for the worker's pool: a clock, a model of what it was told, and the rules that must always hold."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from afield._wire import guest
@@ -11,6 +12,7 @@ from afield_worker.attempts import Exit
 from afield_worker.held import Held
 from afield_worker.instructions import (
     Ack,
+    CancelCalls,
     Fetch,
     Instruction,
     Interrupt,
@@ -70,8 +72,8 @@ class World:
         self.now = 100.0
         self.said: list[Instruction] = []
         """Instructions of the last event."""
-        self.running: dict[str, int] = {}
-        """Container to the token that it was last told to run, until it answered."""
+        self.running: dict[str, set[int]] = {}
+        """Container to the tokens that it was told to run and has not answered."""
         self.settling: list[Settle] = []
         self.fetching: list[Held] = []
         self.chunks: list[Held] = []
@@ -82,15 +84,17 @@ class World:
         self.stored: set[str] = set()
         """Subjects whose result was stored."""
         self.asked: dict[tuple[str, Lane], int] = {}
+        self.killed: set[str] = set()
+        self.cancelled_calls: list[str] = []
         self._delivery = 0
 
     # -- events ----------------------------------------------------------------------------------------
 
     def container(self, container_id: str = "ta-1", *, ready: bool = True, **spec: Any) -> None:
         """Start a container, and let it become ready."""
-        self.take(self.pool.container_requested(container_id, record(**spec), self.now))
+        self.take(self.pool.lives.requested(container_id, record(**spec), self.now))
         if ready:
-            self.take(self.pool.container_ready(container_id, self.now))
+            self.take(self.pool.lives.ready(container_id, self.now))
 
     def deliver(
         self, item: InputPack, lane: Lane = "lo", *, times: int = 1, pending: int = 0, **more: Any
@@ -115,26 +119,35 @@ class World:
             )
         )
 
-    def answer(self, container_id: str = "ta-1", *results: InputResult) -> list[Instruction]:
-        """Let the guest report results; without any, all inputs of its pack end well."""
-        running = self.pool.containers[container_id].running
-        assert running is not None
-        made = results or tuple(InputResult(index=i, status="ok", value=b"") for i in running.unfinished())
-        frame = guest.Results(token=running.token, results=made)
+    def packs(self, container_id: str = "ta-1") -> list[Held]:
+        """The packs that a container has, oldest first."""
+        return list(self.pool.containers[container_id].running.values())
+
+    def token(self, container_id: str = "ta-1") -> int:
+        """The token of the oldest pack that a container has."""
+        return self.packs(container_id)[0].token
+
+    def answer(self, container_id: str = "ta-1", *results: InputResult, token: int = 0) -> list[Instruction]:
+        """Let the guest report results of a pack (the oldest); without any, all its inputs end well."""
+        held = self.pool.containers[container_id].running[token or self.token(container_id)]
+        made = results or tuple(InputResult(index=i, status="ok", value=b"") for i in held.unfinished())
+        frame = guest.Results(token=held.token, results=made)
         said = self.pool.results(container_id, frame, self.now)
-        now_running = self.pool.containers[container_id].running
-        if now_running is None or now_running.token != frame.token:
-            self.running.pop(container_id, None)
+        if held.token not in self.pool.containers[container_id].running:
+            self.running[container_id].discard(held.token)
         return self.take(said)
 
-    def fail(self, container_id: str, index: int, error: ErrorInfo, run_s: float = 0.0) -> list[Instruction]:
+    def fail(
+        self, container_id: str, index: int, error: ErrorInfo, run_s: float = 0.0, token: int = 0
+    ) -> list[Instruction]:
         """Let the guest report that an input failed."""
-        return self.answer(container_id, InputResult(index=index, status="error", error=error, run_s=run_s))
+        result = InputResult(index=index, status="error", error=error, run_s=run_s)
+        return self.answer(container_id, result, token=token)
 
     def exit(self, container_id: str = "ta-1", **how: Any) -> list[Instruction]:
         """End a container."""
         self.running.pop(container_id, None)
-        return self.take(self.pool.container_exited(container_id, Exit(**how), self.now))
+        return self.take(self.pool.lives.exited(container_id, Exit(**how), self.now))
 
     def store(self) -> list[Instruction]:
         """Let the stream store everything that was published."""
@@ -142,7 +155,7 @@ class World:
         while self.settling:
             settle = self.settling.pop(0)
             self.stored.add(settle.held.subject)
-            said += self.take(self.pool.stored(settle.held))
+            said += self.take(self.pool.stored(settle.held, self.now))
         return said
 
     def store_chunk(self) -> list[Instruction]:
@@ -173,14 +186,23 @@ class World:
     def _carry_out(self, item: Instruction) -> None:
         match item:
             case Send(container_id, guest.Run() as run):
-                assert container_id not in self.running, "a container runs one pack at a time"
-                assert run.token not in self.running.values(), "a pack runs once at a time"
-                assert self.pool.containers[container_id].phase == "ready", (
-                    "a stopping container is let alone"
-                )
-                self.running[container_id] = run.token
-            case Settle(held, results):
+                container = self.pool.containers[container_id]
+                assert run.token not in set().union(*self.running.values()), "a pack runs once at a time"
+                assert container.phase == "ready", "a stopping container is let alone"
+                tokens = self.running.setdefault(container_id, set())
+                tokens.add(run.token)
+                assert len(tokens) <= container.places, "a container runs so many packs at a time"
+            case Settle(held, results, moved):
+                assert held.subject not in self.stored, "a pack has one result"
                 ended_well = all(r.status == "ok" for r in results)
+                indices = [r.index for r in results] or [m.input_index for m in moved]
+                assert indices == list(range(held.pack.first, held.pack.first + held.size)), "one end each"
+                gone_on = {r.index for r in results if r.status == "moved"} if results else set(indices)
+                assert gone_on == {m.input_index for m in moved}, "what is said to move moves"
+                ended = {r.index for r in results if r.status == "cancelled"}
+                assert ended <= held.cancelled, "only what was cancelled ends as cancelled"
+                for each in moved:
+                    assert held.size > 1 or each.attempt > held.pack.attempt, "a message of its own"
                 assert held not in self.chunks or not ended_well, (
                     "the end was told before the values were stored"
                 )
@@ -202,7 +224,11 @@ class World:
                 self.asked = {key: n for key, n in self.asked.items() if key[0] != function_id}
             case StoreChunk(held):
                 self.chunks.append(held)
-            case Interrupt() | Kill() | Report() | Send():
+            case Kill(container_id):
+                self.killed.add(container_id)
+            case CancelCalls(_, call_ids):
+                self.cancelled_calls += call_ids
+            case Interrupt() | Report() | Send():
                 pass
 
     def check(self) -> None:
@@ -210,15 +236,24 @@ class World:
         held = self.pool.held
         assert {h.delivery for h in held.values()} == set(self.open)
         waiting = [h for s in self.pool.functions.values() for h in s.waits()]
-        running = [c.running for c in self.pool.containers.values() if c.running is not None]
+        running = [h for c in self.pool.containers.values() for h in c.running.values()]
         storing = [h for h in held.values() if h.phase == "storing"]
         places = [*waiting, *running, *storing]
         assert len(places) == len({h.token for h in places}) == len(held)
         for slots in self.pool.functions.values():
-            assert slots.queued <= max(0, slots.capacity(self.now)), "more waits than can start soon"
-            assert not (slots.idle and (slots.waiting["hi"] or slots.waiting["lo"])), (
-                "a pack waits beside an idle container"
+            could_start = slots.capacity(self.now - 0.01)  # it is looked at a moment after it is due
+            assert slots.queued <= max(0, could_start), "more waits than can start soon"
+            assert not (slots.free and (slots.waiting["hi"] or slots.waiting["lo"])), (
+                "a pack waits beside a free container"
             )
+            assert len(set(slots.free)) == len(slots.free)
+            for container in slots.containers.values():
+                assert len(container.running) <= container.places
+                takes = container.phase == "ready" and not (container.retiring or container.alone)
+                has_room = len(container.running) < container.places
+                assert container.free == (takes and has_room) == (container in slots.free)
+                idle = container.phase == "ready" and not container.running
+                assert (container.idle_since < inf) == idle or container.phase == "stopping"
 
     # -- questions ---------------------------------------------------------------------------------------
 

@@ -18,9 +18,10 @@ from afield._bus.errors import (
     PayloadTooLargeError,
     PublishRefusedError,
     PublishTimeoutError,
+    StreamFullError,
 )
 from afield._bus.msg import Msg
-from afield._bus.publisher import RESULT_EXISTS, PubAck, Publisher
+from afield._bus.publisher import RESULT_EXISTS, STREAM_FULL, PubAck, Publisher
 from afield._bus.subscription import Subscription
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PubAck",
     "Publisher",
     "RESULT_EXISTS",
+    "STREAM_FULL",
     "ApiFailure",
     "ApiRefusedError",
     "BlobCorruptError",
@@ -47,4 +49,5 @@ __all__ = [
     "PayloadTooLargeError",
     "PublishRefusedError",
     "PublishTimeoutError",
+    "StreamFullError",
 ]

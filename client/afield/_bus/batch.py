@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 
 from afield._bus.errors import BusError, BusTimeoutError, NoRespondersError, PublishRefusedError
+from afield._bus.leaders import TRANSIENT
 from afield._bus.msg import check_subject, encode_headers, no_responders
-from afield._bus.publisher import TRANSIENT, read_ack
+from afield._bus.publisher import read_ack
 from afield._wire.ids import random_body
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ TOO_MANY_AT_ONCE: Final = 10210
 ATTEMPT_TIMEOUT: Final = 5.0
 """Seconds without an answer after which a batch is sent again."""
 
+TIMEOUT: Final = 100.0
+"""Seconds for which a batch is tried, over an outage of the server: less than the streams' duplicate window."""
+
 _slots: "weakref.WeakKeyDictionary[Bus, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 
 
@@ -42,7 +46,7 @@ class BatchMessage(NamedTuple):
     msg_id: str
 
 
-async def publish_batch(bus: "Bus", messages: Sequence[BatchMessage], *, timeout: float = 30.0) -> None:
+async def publish_batch(bus: "Bus", messages: Sequence[BatchMessage], *, timeout: float = TIMEOUT) -> None:
     """Store all messages, or none, in the one stream that takes their subjects.
 
     It is repeated, unchanged, when the server has too many batches under way or the answer is lost; the message ids make
@@ -140,6 +144,9 @@ class _Attempt:
 
     def _on_last(self, raw_headers: bytes | None, data: bytes) -> None:
         if self._done.done():
+            return
+        if no_responders(raw_headers, data) and self._bus.clustered:
+            self._done.set_result(False)  # the stream has no leader: one is being elected
             return
         if no_responders(raw_headers, data):
             self._done.set_exception(NoRespondersError(f"no stream takes messages to {self._subject}"))

@@ -24,6 +24,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from afield._bus.direct import get_last, get_next_batch
 from afield._bus.errors import ApiRefusedError, BlobCorruptError, BlobNotFoundError, BusError
+from afield._bus.leaders import ask_leader, read_last
 from afield._bus.publisher import PubAck
 from afield._wire.ids import random_body
 from afield._wire.streams import BLOB_CHUNK
@@ -42,6 +43,9 @@ PAGE_BYTES: Final = 16 * 2**20
 
 AHEAD: Final = 32
 """Chunks (of BLOB_CHUNK bytes) under way in a put."""
+
+BEHIND_S: Final = 5.0
+"""Seconds that the server which reads for us may be behind the one that took the chunks, on a cluster."""
 
 DIGEST_PREFIX: Final = "SHA-256="
 
@@ -136,7 +140,11 @@ class BlobStore:
         return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
     async def _find(self, name: str) -> _Info | None:
-        stored = await get_last(self._bus, self.stream, self._meta_subject(name))
+        subject = self._meta_subject(name)
+        stored = await get_last(self._bus, self.stream, subject)
+        if stored is None and self._bus.clustered:
+            # The server that was asked may be behind, and whoever wants a blob has just been told of it.
+            stored = await read_last(self._bus, self.stream, subject)
         if stored is None:
             return None
         try:
@@ -212,10 +220,11 @@ class BlobStore:
 
     async def _fetch(self, info: _Info, pages: MemoryObjectSendStream[list[bytes]]) -> None:
         """Send all chunks, page by page."""
-        start, more = 1, info.chunks > 0
+        start, left = 1, info.chunks
+        patience = asyncio.get_running_loop().time() + (BEHIND_S if self._bus.clustered else 0.0)
         async with pages:
-            while more:
-                messages, more = await get_next_batch(
+            while left > 0:
+                messages, _ = await get_next_batch(
                     self._bus,
                     self.stream,
                     f"$O.{self.bucket}.C.{info.nuid}",
@@ -224,14 +233,17 @@ class BlobStore:
                     max_bytes=PAGE_BYTES,
                 )
                 if not messages:
-                    return
+                    if asyncio.get_running_loop().time() >= patience:
+                        return
+                    await anyio.sleep(0.05)  # no event tells when a server has caught up
+                    continue
+                left -= len(messages)
                 start = messages[-1].seq + 1
                 await pages.send([message.data for message in messages])
 
     async def _purge(self, subject: str) -> None:
-        reply = await self._bus.request(
-            f"$JS.API.STREAM.PURGE.{self.stream}", json.dumps({"filter": subject}).encode(), repeat=True
-        )
+        body = json.dumps({"filter": subject}).encode()
+        reply = await ask_leader(self._bus, f"$JS.API.STREAM.PURGE.{self.stream}", body, timeout=10.0)
         error = json.loads(reply.data).get("error")
         if error:
             raise ApiRefusedError(

@@ -45,6 +45,11 @@ class InlineClient(Client):
         return self._status == Client.CONNECTED and self._wire is not None and self._wire.usable
 
     @property
+    def clustered(self) -> bool:
+        """Tell whether the server said that it is part of a cluster."""
+        return bool(self._server_info.get("cluster"))
+
+    @property
     def congested(self) -> bool:
         """Tell whether the socket cannot keep up."""
         return self._wire is not None and self._wire.congested

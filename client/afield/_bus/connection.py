@@ -46,6 +46,7 @@ class BusAddress(NamedTuple):
     """Where the server is, and as whom to log in (empty: without)."""
 
     url: str
+    """`nats://host:port`; of a cluster several, apart by commas."""
     user: str = ""
     password: str = ""
 
@@ -117,6 +118,11 @@ class Bus:
     def connected(self) -> bool:
         """Tell whether what is sent now goes out at once."""
         return self._nc is not None and self._nc.usable
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the server is one of several, which elect leaders for streams and consumers."""
+        return self.nc.clustered
 
     @property
     def epoch(self) -> int:
@@ -323,7 +329,7 @@ class Bus:
                     scope.cancel()
 
             await client.connect(
-                [self.address.url],
+                [url.strip() for url in self.address.url.split(",")],
                 error_cb=on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_reconnected,
@@ -338,7 +344,7 @@ class Bus:
                 ping_interval=PING_INTERVAL,
                 max_outstanding_pings=2,
                 pending_size=0,
-                dont_randomize=True,
+                dont_randomize="," not in self.address.url,  # not everybody at the first server of a cluster
             )
             settled = True
             client.announce()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from afield._bus.errors import ApiRefusedError
-from afield._bus.msg import DESCRIPTION, STATUS, check_subject, parse_headers, status_of
+from afield._bus.msg import DESCRIPTION, STATUS, Msg, check_subject, parse_headers, status_of
 
 if TYPE_CHECKING:
     from afield._bus.connection import Bus
@@ -41,6 +41,24 @@ async def get_last(bus: "Bus", stream: str, subject: str, *, timeout: float = 10
     (no such stream, or it allows no direct gets), BusTimeoutError.
     """
     reply = await bus.request(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=timeout, repeat=True)
+    return _stored(reply)
+
+
+async def get_newest(
+    bus: "Bus",
+    stream: str,
+    filter: str,  # noqa: A002 - the API's word
+    *,
+    timeout: float = 10.0,
+) -> StoredMessage | None:
+    """Return the message stored last of those whose subjects match `filter`, None if there is none. Raises as get_last."""
+    check_subject(filter)
+    body = json.dumps({"last_by_subj": filter}).encode()
+    reply = await bus.request(f"$JS.API.DIRECT.GET.{stream}", body, timeout=timeout, repeat=True)
+    return _stored(reply)
+
+
+def _stored(reply: Msg) -> StoredMessage | None:
     headers = reply.headers
     status = headers.get(STATUS)
     if status == "404":

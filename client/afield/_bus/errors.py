@@ -63,6 +63,10 @@ class PublishRefusedError(BusError):
         self.description = description
 
 
+class StreamFullError(PublishRefusedError):
+    """The stream has reached one of its limits, or the server's storage is full: nothing was stored, try again later."""
+
+
 class ApiRefusedError(BusError):
     """JetStream's own API refused a request."""
 

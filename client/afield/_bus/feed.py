@@ -18,6 +18,9 @@ log = logging.getLogger("afield.bus")
 RESYNC = 60.0
 """Seconds between comparisons with the bucket, besides those after each reconnect."""
 
+RESYNC_AGAIN = 2.0
+"""Seconds until a comparison on a cluster is repeated: it may have been with a server that was a little behind."""
+
 RETRY = 0.5
 """Seconds between attempts to read the bucket."""
 
@@ -86,9 +89,12 @@ class Feed:
         self._stale.set()
 
     async def _keep_complete(self) -> None:
+        pause = RESYNC
         while True:
-            with anyio.move_on_after(RESYNC):
+            with anyio.move_on_after(pause):
                 await self._stale.wait()
+            missed = self._stale.is_set()
+            pause = RESYNC_AGAIN if missed and self._bus.clustered else RESYNC
             self._stale = anyio.Event()
             try:
                 await self._resync()
@@ -111,9 +117,16 @@ class Feed:
                 self._known[entry.key] = entry.revision
                 self._on_put(entry)
         for key, revision in before.items():
-            if key not in present and self._known.get(key) == revision:
-                del self._known[key]
+            if key not in present and self._known.get(key) == revision and await self._is_gone(key):
+                self._known.pop(key, None)
                 self._on_delete(key)
+
+    async def _is_gone(self, key: str) -> bool:
+        """Make sure that a key is gone that a snapshot lacks: on a cluster the snapshot may be older than the key."""
+        if not self._bus.clustered:
+            return True
+        before = self._known.get(key)
+        return await self._bucket.get(key) is None and self._known.get(key) == before
 
     def _on_message(self, _subject: str, _reply: str, raw_headers: bytes | None, data: bytes) -> None:
         headers = parse_headers(raw_headers)

@@ -1,10 +1,12 @@
 """Key-value buckets: compare-and-set with times to live, and snapshots, without watchers or consumers."""
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from afield._bus.direct import StoredMessage, get_all, get_last
+from afield._bus.direct import StoredMessage, get_all
 from afield._bus.errors import ConflictError, PublishRefusedError
+from afield._bus.leaders import ask_leader, read_last
 from afield._bus.msg import ttl_header
 from afield._bus.publisher import WRONG_REVISION, WRONG_REVISION_CONST, read_ack
 
@@ -17,12 +19,16 @@ OPERATION: Final = "KV-Operation"
 MARKER_REASON: Final = "Nats-Marker-Reason"
 
 
-class Entry(NamedTuple):
-    """A key's value. `revision` is the sequence in the bucket's stream: it grows with every change of any key."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key's value."""
 
     key: str
     data: bytes
     revision: int
+    """The sequence in the bucket's stream: it grows with every change of any key."""
+    stored_at: float | None = field(default=None, compare=False)
+    """When it was stored: Unix time by the server's clock. None for a change that is heard as it happens."""
 
 
 def is_deletion(headers: dict[str, str]) -> bool:
@@ -64,7 +70,9 @@ class Bucket:
     async def get(self, key: str) -> Entry | None:
         """Return the entry, None if there is none (any more)."""
         stored = await self._last(key)
-        return None if stored is None or is_deletion(stored.headers) else Entry(key, stored.data, stored.seq)
+        if stored is None or is_deletion(stored.headers):
+            return None
+        return Entry(key, stored.data, stored.seq, stored.time)
 
     async def put(self, key: str, data: bytes, ttl: float | None = None) -> int:
         """Set the value whatever it was; returns the revision."""
@@ -100,18 +108,20 @@ class Bucket:
     async def snapshot(self, prefix: str = ">") -> list[Entry]:
         """Return all entries whose keys match `prefix` (`>` all, `app.main.>` some, or one key), by revision.
 
-        It is a point in time only as far as nothing changes while it is read; Feed takes care of that.
+        It is a point in time only as far as nothing changes while it is read, and on a cluster it may lack what was
+        written in the last moments; Feed takes care of both.
         """
         latest: dict[str, StoredMessage] = {}
         for stored in await get_all(self.bus, self.stream, self._prefix + prefix):
             latest[stored.subject] = stored
         alive = [s for s in latest.values() if not is_deletion(s.headers)]
-        return sorted((Entry(self.key(s.subject), s.data, s.seq) for s in alive), key=lambda e: e.revision)
+        entries = (Entry(self.key(s.subject), s.data, s.seq, s.time) for s in alive)
+        return sorted(entries, key=lambda e: e.revision)
 
     # -- inside ---------------------------------------------------------------------------------------
 
     async def _last(self, key: str) -> StoredMessage | None:
-        return await get_last(self.bus, self.stream, self.subject(key), timeout=self._timeout)
+        return await read_last(self.bus, self.stream, self.subject(key), timeout=self._timeout)
 
     async def _write(
         self,
@@ -130,8 +140,8 @@ class Bucket:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
         if ttl is not None:
             headers["Nats-TTL"] = ttl_header(ttl)
-        reply = await self.bus.request(
-            subject, data, timeout=self._timeout if timeout is None else timeout, headers=headers, repeat=True
+        reply = await ask_leader(
+            self.bus, subject, data, timeout=self._timeout if timeout is None else timeout, headers=headers
         )
         try:
             return read_ack(subject, reply.data).seq

@@ -9,9 +9,9 @@ from typing import Final
 import anyio
 import anyio.abc
 
-from afield._bus.direct import get_last
 from afield._bus.errors import BusError, ConflictError
 from afield._bus.kv import Bucket, is_deletion
+from afield._bus.leaders import read_last
 from afield._bus.msg import Msg
 
 log = logging.getLogger("afield.bus")
@@ -103,7 +103,7 @@ class Lease:
         """Wait until the present lease should lapse, or its holder gives it back."""
         wait = self._ttl
         try:
-            stored = await get_last(self._bucket.bus, self._bucket.stream, self._bucket.subject(self._key))
+            stored = await read_last(self._bucket.bus, self._bucket.stream, self._bucket.subject(self._key))
             if stored is None or is_deletion(stored.headers):
                 return
             # Two hosts' clocks may differ: an estimate beyond the possible is cut, and costs a try too many or a delay.

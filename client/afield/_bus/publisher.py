@@ -20,7 +20,9 @@ from afield._bus.errors import (
     PayloadTooLargeError,
     PublishRefusedError,
     PublishTimeoutError,
+    StreamFullError,
 )
+from afield._bus.leaders import ELECTION_S, TRANSIENT
 from afield._bus.msg import check_subject, encode_headers, no_responders, ttl_header
 
 if TYPE_CHECKING:
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
 RESULT_EXISTS: Final = 10077
 """The subject holds a message already, and the first one stays."""
 
+STREAM_FULL: Final = -RESULT_EXISTS
+"""Ours. The server gives the code of RESULT_EXISTS to every refusal of a stream, and only the words tell which limit it
+was: to take a full stream for a subject that is taken would be to lose the message."""
+
+_TAKEN: Final = "maximum messages per subject exceeded"
+
+_NO_STORAGE: Final = frozenset({10023, 10047, 10122, 10167})
+"""The server, or the account, has no storage left."""
+
 WRONG_REVISION: Final = 10071
 """The expected last sequence of the subject is another (also WRONG_REVISION_CONST)."""
 
 WRONG_REVISION_CONST: Final = 10164
-
-TRANSIENT: Final = frozenset({10008, 10009})
-"""JetStream has no leader at the moment; worth another try."""
 
 WINDOW_BYTES: Final = 64 * 2**20
 """Payload under way, in bytes, beyond which `publish` waits."""
@@ -47,7 +55,7 @@ SWEEP: Final = 1.0
 """Seconds between looks for lost acks and passed deadlines, while anything is under way."""
 
 NO_STREAM_GRACE: Final = 5.0
-"""Seconds for which a subject may have no stream (a server starting up, an election) before the publish fails."""
+"""Seconds for which a subject may have no stream (a server starting up) before the publish fails; ELECTION_S on a cluster."""
 
 
 class PubAck(NamedTuple):
@@ -75,7 +83,15 @@ def read_ack(subject: str, data: bytes) -> PubAck:
         raise BusError(
             f"expected a publish ack of a stream for {subject}, got {bytes(data[:100])!r}"
         ) from None
-    raise PublishRefusedError(subject, error.get("err_code", 0), error.get("description", "no reason given"))
+    raise _refusal(subject, error.get("err_code", 0), error.get("description", "no reason given"))
+
+
+def _refusal(subject: str, err_code: int, description: str) -> PublishRefusedError:
+    if err_code == RESULT_EXISTS and description != _TAKEN:
+        return StreamFullError(subject, STREAM_FULL, description)
+    if err_code in _NO_STORAGE:
+        return StreamFullError(subject, err_code, description)
+    return PublishRefusedError(subject, err_code, description)
 
 
 class _Flight:
@@ -272,7 +288,7 @@ class Publisher:
         now = self.loop.time()
         if not flight.no_stream_since:
             flight.no_stream_since = now
-        if now - flight.no_stream_since >= NO_STREAM_GRACE:
+        if now - flight.no_stream_since >= (ELECTION_S if self._bus.clustered else NO_STREAM_GRACE):
             self.finish(flight, NoRespondersError(f"no stream takes messages to {flight.subject}"))
         else:
             self.loop.call_later(0.1, self._again, flight)

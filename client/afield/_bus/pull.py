@@ -15,6 +15,7 @@ import anyio.abc
 
 from afield._bus.delivery import Delivery
 from afield._bus.errors import BusError, BusTimeoutError, ConsumerGoneError
+from afield._bus.leaders import ELECTION_S
 from afield._bus.msg import DESCRIPTION, STATUS, frame, parse_headers
 from afield._bus.subscription import Subscription
 
@@ -27,7 +28,13 @@ RETRY: Final = 0.1
 """Seconds before a refused pull is repeated."""
 
 GONE_AFTER: Final = 2.0
-"""Seconds for which nobody may answer pulls (a server starting up, an election) before the consumer counts as gone."""
+"""Seconds for which nobody may answer pulls (a server starting up) before the consumer counts as gone; ELECTION_S on a
+cluster."""
+
+HEARTBEAT_S: Final = 5.0
+CLUSTER_HEARTBEAT_S: Final = 1.5
+"""Seconds between the signs of life of a consumer that has nothing to deliver. Requests die with the server that leads the
+consumer, without a word, and only the silence tells."""
 
 REMAINING = "Nats-Pending-Messages"
 
@@ -36,7 +43,8 @@ class PullLoop:
     """Deliveries of one durable consumer, as many as are asked for.
 
     `on_delivery` is called inline, in the loop step in which a message arrived, and must be quick. Ask with `demand`;
-    `run` must be running. `expires` and `idle_heartbeat` are in seconds.
+    `run` must be running. `expires` and `idle_heartbeat` are in seconds; without the latter it is HEARTBEAT_S, on a cluster
+    CLUSTER_HEARTBEAT_S.
     """
 
     def __init__(
@@ -47,8 +55,9 @@ class PullLoop:
         on_delivery: Callable[[Delivery], None],
         *,
         expires: float = 30.0,
-        idle_heartbeat: float = 5.0,
+        idle_heartbeat: float = 0.0,
     ) -> None:
+        idle_heartbeat = idle_heartbeat or (CLUSTER_HEARTBEAT_S if bus.clustered else HEARTBEAT_S)
         if not 0 < 2 * idle_heartbeat <= expires:
             raise ValueError(
                 f"expected expires >= 2 * idle_heartbeat > 0, got {expires} and {idle_heartbeat}"
@@ -67,6 +76,7 @@ class PullLoop:
         self._owed = 0
         self._requests = 0
         self._heard = 0.0
+        self._answered = 0.0
         self._missing_since = 0.0
         self._repull: asyncio.TimerHandle | None = None
         self._end: asyncio.Future[None] = self._loop.create_future()
@@ -76,6 +86,11 @@ class PullLoop:
         """Deliveries asked for that have not come yet."""
         return self._outstanding
 
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds for which the server has said nothing, not even a heartbeat, though deliveries are asked for; else 0."""
+        return self._loop.time() - self._answered if self._outstanding else 0.0
+
     def demand(self, n: int) -> None:
         """Ask for `n` more deliveries; the pull request goes out at the end of the loop step.
 
@@ -84,7 +99,7 @@ class PullLoop:
         if n < 1:
             raise ValueError(f"expected a demand of at least one delivery, got {n}")
         if self._outstanding == 0:
-            self._heard = self._loop.time()
+            self._heard = self._answered = self._loop.time()
         self._outstanding += n
         if self._subscription is not None and self._bus.connected:
             self._pull(n)
@@ -180,7 +195,7 @@ class PullLoop:
     # -- what comes -----------------------------------------------------------------------------------
 
     def _on_message(self, subject: str, reply: str, raw_headers: bytes | None, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self._heard = self._answered = self._loop.time()
         if reply:
             if self._outstanding:
                 self._outstanding -= 1
@@ -214,7 +229,7 @@ class PullLoop:
         now = self._loop.time()
         if not self._missing_since:
             self._missing_since = now
-        if now - self._missing_since >= GONE_AFTER:
+        if now - self._missing_since >= (ELECTION_S if self._bus.clustered else GONE_AFTER):
             self._fail(ConsumerGoneError(self.stream, self.consumer, "nobody answers its pulls"))
         else:
             self._owe(_batch(subject), RETRY)

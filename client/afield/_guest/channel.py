@@ -49,6 +49,8 @@ class FrameChannel:
         self._queue: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self._reading = False
         self.pending = 0
         """Bytes that the kernel has not taken yet."""
@@ -81,6 +83,10 @@ class FrameChannel:
         """Wait until less than LOW_WATER bytes wait for the peer, or there is no peer."""
         await self._drained.wait()
 
+    async def flushed(self) -> None:
+        """Wait until nothing waits for the peer, or there is no peer."""
+        await self._flushed.wait()
+
     def read_now(self) -> None:
         """Read what has arrived, before it is announced."""
         while not self.closed and self._read():
@@ -98,6 +104,7 @@ class FrameChannel:
         self._queue.clear()
         self.pending = 0
         self._drained.set()
+        self._flushed.set()
         self._sock.close()
 
     def _on_readable(self) -> None:
@@ -151,8 +158,10 @@ class FrameChannel:
         else:
             self._drained.clear()
         if self._queue:
+            self._flushed.clear()
             self._loop.add_writer(self._sock, self._write)
         else:
+            self._flushed.set()
             self._loop.remove_writer(self._sock)
 
     def _send_some(self) -> int:

@@ -13,6 +13,9 @@ from afield._wire.guest import TO_TEMPLATE
 DESCRIPTORS: Final = 3
 """That travel with each Fork: link, stdout, stderr."""
 
+SNAPSHOT_DESCRIPTORS: Final = 4
+"""That travel with a Fork that asks for a snapshot: a control socket comes last."""
+
 _MAX_DESCRIPTORS: Final = 253
 """That Linux passes in one message."""
 
@@ -46,9 +49,9 @@ class ControlSocket:
             raise LinkClosedError("the worker closed the control socket")
         return self._decoder.feed(data)
 
-    def take_descriptors(self) -> list[int]:
+    def take_descriptors(self, number: int) -> list[int]:
         """Return the descriptors of the next Fork: they arrive in the order of the frames."""
-        return [self._descriptors.popleft() for _ in range(min(DESCRIPTORS, len(self._descriptors)))]
+        return [self._descriptors.popleft() for _ in range(min(number, len(self._descriptors)))]
 
     def send(self, message: Any) -> None:
         """Send a message. Raises LinkClosedError when the worker is gone."""

@@ -7,7 +7,6 @@ and the template, which outlives it, passes on the part that says something to t
 import faulthandler
 import os
 import signal
-from functools import partial
 from typing import Final
 
 OURS: Final = f'  File "{os.path.dirname(__file__)}{os.sep}'
@@ -40,6 +39,11 @@ class Crash:
             if text:
                 self._write(text.encode(errors="replace")[:_MOST_BYTES])
 
+    def keep_file(self) -> int:
+        """In the container: close what is the template's, and return the file."""
+        os.close(self._stderr)
+        return self.file
+
     def close(self) -> None:
         """Forget the container."""
         os.close(self.file)
@@ -59,19 +63,31 @@ class Crash:
             os.close(pipe)
 
 
+_file: int | None = None
+"""Of this container; None in what is none."""
+
+
 def dump_to(file: int) -> None:
     """In a container: have a crash leave its frames in `file`."""
+    global _file
     faulthandler.enable(file, all_threads=False)
-    os.register_at_fork(after_in_child=partial(_in_child, file))
+    _file = file
 
 
-def _in_child(file: int) -> None:
+def _in_child() -> None:
     # Nobody looks into the file for a process that user code forked: it writes to the log itself.
+    global _file
+    if _file is None:
+        return
     faulthandler.enable(2, all_threads=False)
     try:
-        os.close(file)
+        os.close(_file)
     except OSError:
         pass  # user code closed it before the fork
+    _file = None
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def shorten(dump: str) -> str:

@@ -1,6 +1,7 @@
 """The guest's end of the link, for the main thread of a container that runs synchronous functions."""
 
 import os
+import select
 import socket
 from typing import Any, Final
 
@@ -42,6 +43,17 @@ class Link:
             except BlockingIOError:
                 return messages
 
+    def wait(self) -> None:
+        """Wait until there is something to read, be it the end."""
+        if self._pushed_back:
+            return
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        poller.poll()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def send(self, *messages: Any) -> None:
         """Send frames, all in one piece. Raises LinkClosedError when the worker is gone."""
         data = pack_frame(messages[0]) if len(messages) == 1 else b"".join(map(pack_frame, messages))
@@ -57,6 +69,17 @@ class Link:
     def push_back(self, messages: list[Any]) -> None:
         """Give back frames that were received and are for somebody else; the next to read gets them."""
         self._pushed_back = messages
+
+    def duplicate(self) -> int:
+        """Return a descriptor of the same link. Raises LinkClosedError when user code has closed this end."""
+        try:
+            return os.dup(self._sock.fileno())
+        except OSError as error:
+            raise LinkClosedError(f"the link to the worker is closed: {error}") from error
+
+    def inherit(self, other: "Link") -> None:
+        """Go on where another end of the same link stopped reading."""
+        self._decoder, self._pushed_back = other._decoder, other._pushed_back
 
     def hand_over(self) -> tuple[socket.socket, FrameDecoder, list[Any]]:
         """Return the socket, what came of a frame not yet complete, and frames given back: for an event loop."""

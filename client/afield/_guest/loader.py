@@ -1,4 +1,4 @@
-"""Finds the function that a container is for: imports the user's module, or unpickles the function."""
+"""Finds the function or class that a container is for: imports the user's module, or unpickles it."""
 
 import importlib
 import inspect
@@ -9,29 +9,32 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from afield import _alias, serialization
+from afield._class_hooks import find_hooks
 from afield._wire.functions import CodeRef, FunctionSpec
 from afield._wire.guest import Start
 from afield.app import App
+from afield.cls import Cls
 from afield.exception import ExecutionError
 from afield.function import Function
 
 
 class Loaded(NamedTuple):
-    """A function, ready to be called."""
+    """A function or a class, as its user wrote it."""
 
     raw: Callable[..., Any]
     is_generator: bool
     is_async: bool
+    """Whether its code, or any method or hook of the class, needs an event loop."""
     app: App | None
     """The App that it belongs to; None if that cannot be told."""
 
 
 def load(start: Start) -> Loaded:
-    """Return the function that `start` names, with its app bound to the platform's records.
+    """Return the function or class that `start` names, with its app bound to the platform's records.
 
     The home folder comes first on sys.path. The module is imported under its own name, and `__main__` means it from
     then on, so `if __name__ == "__main__"` blocks do not run and pickles of `__main__.X` find X.
-    Raises ExecutionError when there is no such function, and what user code raises while it is imported.
+    Raises ExecutionError when there is no such thing, and what user code raises while it is imported.
     """
     spec = start.function.spec
     _alias.install_from_environment()
@@ -45,10 +48,13 @@ def load(start: Start) -> Loaded:
         module = _import_main(spec.code)
         found = _look_up(module, spec.code)
     raw, app = _unwrap(found, module, spec)
-    if not callable(raw):
-        raise ExecutionError(f"expected a function as {_name(spec.code)}, got {raw!r}")
+    if not callable(raw) or isinstance(raw, type) != spec.is_class:
+        kind = "class" if spec.is_class else "function"
+        raise ExecutionError(f"expected a {kind} as {_name(spec.code)}, got {raw!r}")
     if app is not None:
         app._bind_remote(app_id=start.function.app_id, ws=start.function.ws)
+    if spec.is_class:
+        return Loaded(raw, is_generator=False, is_async=find_hooks(raw).is_async, app=app)
     return Loaded(raw, _is_generator(raw, spec), _is_async(raw, spec), app)
 
 
@@ -80,13 +86,15 @@ def _look_up(module: ModuleType, code: CodeRef) -> Any:
 
 
 def _unwrap(found: Any, module: ModuleType | None, spec: FunctionSpec) -> tuple[Any, App | None]:
-    """Return the user's own function and its app, whatever stands at the name: a Function, or a plain callable."""
+    """Return what the user wrote and its app, whatever stands at the name: ours (Function, Cls), or the thing itself."""
     if isinstance(found, Function):
         return found.raw_f, found.app
-    # Another decorator was put on top of the Function, or it has another name; the app still knows what to run.
+    if isinstance(found, Cls):
+        return found._user_cls, found.app
+    # Another decorator was put on top of ours, or it has another name; the app still knows what to run.
     apps = [value for value in vars(module).values() if isinstance(value, App)] if module else []
     for app in apps:
-        function = app.registered_functions.get(spec.name)
+        function = app._functions.get(spec.name)
         if function is not None and function.raw_f.__qualname__ == spec.code.qualname:
             return function.raw_f, app
     return found, None

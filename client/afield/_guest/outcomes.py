@@ -6,7 +6,6 @@ from typing import Any, Literal
 from afield import serialization
 from afield._errors import to_error_info
 from afield._guest.endings import exit_status
-from afield._guest.packs import Interruption
 from afield._guest.payloads import PayloadError, read_payload, write_payload
 from afield._wire.guest import Start
 from afield._wire.messages import BlobRef, ErrorInfo, ErrorKind, InputResult
@@ -14,6 +13,9 @@ from afield._wire.streams import INLINE_LIMIT
 
 Phase = Literal["deserialization", "exception", "serialization"]
 """What an input is at, and the kind of the error that ends it there. All of it may run user code."""
+
+Interruption = Literal["cancelled", "timeout", "preempted"]
+"""Why running user code is to end."""
 
 
 class Outcomes:

@@ -1,20 +1,27 @@
 """The packs that a guest holds, and what was asked of them. Pure: frames in, answers out."""
 
+import time
 from collections import deque
-from typing import Any, Final, Literal
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
+from afield._guest.reports import Reports
+from afield._guest.turns import Turn
 from afield._wire.guest import Cancel, Credit, Run, Stop
 from afield._wire.messages import BlobRef
 
-Interruption = Literal["cancelled", "timeout"]
-"""Why a running input is ended."""
-
-_MISFIRE: Final = 0.5
+MISFIRE: Final = 0.5
 """An input that ran for less than this part of its timeout is not the one that the worker found late."""
 
 
 class Pack:
-    """A Run frame on its way through the guest."""
+    """A Run frame on its way through the guest.
+
+    With threads, one runs the pack while another takes frames in. Each says what it does before it looks at what the
+    other said (`turn` and `cancelled` here), so that an input is either not begun or interrupted.
+    """
+
+    __slots__ = ("_cancelled", "credit", "done", "reports", "run", "turn")
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -22,6 +29,10 @@ class Pack:
         """Values that a generator may have yielded in all."""
         self.done = 0
         """Inputs that have ended."""
+        self.turn: Turn | None = None
+        """What runs the input `turn.index`, or ran it last."""
+        self.reports: Reports | None = None
+        """Where its results wait for each other."""
         self._cancelled: set[int] = set()
 
     @property
@@ -38,25 +49,63 @@ class Pack:
     def over(self) -> bool:
         return self.done == len(self.run.args)
 
-    def cancel(self, command: Cancel) -> None:
-        """Remember that inputs are not wanted any more."""
-        all_indices = range(self.run.first, self.run.first + len(self.run.args))
-        self._cancelled.update(command.indices or all_indices)
-
     @property
     def cancelled(self) -> bool:
         """Tell whether the input that runs, or is next, is not wanted any more."""
-        return self.index in self._cancelled
+        return bool(self._cancelled) and self.index in self._cancelled
+
+    def cancel(self, indices: Collection[int]) -> None:
+        """Interrupt the input that runs, if it is among these (all, if there are none), and begin none of them."""
+        self._cancelled.update(indices or range(self.run.first, self.run.first + len(self.run.args)))
+        turn = self.turn
+        if turn is not None and turn.index in self._cancelled:
+            turn.interrupt("cancelled")
+
+    def late(self, indices: Collection[int], timeout: float) -> None:
+        """Interrupt the input that runs: it has had its time (`timeout` seconds).
+
+        The worker may not know of the last ends, and mean another (`indices`). If the one that runs is too young to be
+        late, it is told instead.
+        """
+        turn = self.turn
+        if turn is None:
+            return
+        if turn.index in indices or turn.ran() >= timeout * MISFIRE:
+            turn.interrupt("timeout")
+        else:
+            self.tell()
+
+    def allows(self, sent: int) -> bool:
+        """Tell whether a generator that has yielded `sent` values may yield another."""
+        return sent < self.credit
+
+    def tell(self) -> None:
+        """Send what results there are."""
+        if self.reports is not None:
+            self.reports.flush()
+
+    def allow(self, total: int) -> None:
+        """Let a generator yield `total` values in all; an old number, come late, takes nothing back."""
+        if total > self.credit:
+            self.credit = total
+            if self.turn is not None:
+                self.turn.credited()
 
 
 class Inbox:
     """Frames from the worker, put where they belong."""
 
-    def __init__(self) -> None:
-        self.current: Pack | None = None
-        """The pack that runs."""
+    def __init__(self, timeout: float, room: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        """`timeout`: seconds that an input may take. `room`: packs that may run at the same time."""
+        self._timeout = timeout
+        self._room = room
+        self._clock = clock
+        self.running: dict[int, Pack] = {}
+        """By token."""
         self.waiting: deque[Pack] = deque()
         self.stop: Stop | None = None
+        self.stop_by = 0.0
+        """When the container is to have ended (monotonic), once it is to stop."""
         self._cancel_unrung = False
 
     def accept(self, frame: Any) -> None:
@@ -64,33 +113,60 @@ class Inbox:
         if isinstance(frame, Run):
             self.waiting.append(Pack(frame))
         elif isinstance(frame, Stop):
-            self.stop = frame
-        else:
-            for pack in (self.current, *self.waiting):
-                if pack is None or pack.run.token != frame.token:
-                    continue
-                if isinstance(frame, Cancel):
-                    pack.cancel(frame)
-                    self._cancel_unrung = True
-                elif isinstance(frame, Credit):
-                    pack.credit = max(pack.credit, frame.total)
+            self.end(frame)
+        elif isinstance(frame, Cancel):
+            self._cancel_unrung = True
+            if pack := self._find(frame.token):
+                if frame.why == "timeout":
+                    pack.late(frame.indices, self._timeout)
+                else:
+                    pack.cancel(frame.indices)
+        elif isinstance(frame, Credit) and (pack := self._find(frame.token)):
+            pack.allow(frame.total)
 
-    def ring(self, ran: float, timeout: float) -> Interruption | None:
-        """Return how the running input is to end, now that the worker has rung and its frames are taken in.
+    def end(self, stop: Stop) -> None:
+        """Begin nothing any more. The first to say so says by when."""
+        if self.stop is None:
+            self.stop = stop
+            self.stop_by = self._clock() + stop.grace_s
 
-        A ring with a Cancel means that Cancel. A ring without one means that the running input is late; it comes
-        too late itself if that input, by then `ran` seconds old, is not the one that the worker saw (`timeout`
-        seconds is what it may take).
+    def preempt(self, grace_s: float) -> None:
+        """Begin nothing any more, and interrupt all that runs: it will run again elsewhere."""
+        self.end(Stop(grace_s=grace_s))
+        for pack in list(self.running.values()):
+            if pack.turn is not None:
+                pack.turn.interrupt("preempted")
+
+    def ring(self) -> None:
+        """The worker rang, and the frames that it sent before are taken in. For one pack at a time.
+
+        A ring with a Cancel means that Cancel, and one without means that the running input is late. If it is not
+        interrupted, the worker rang for another, of whose end it does not know yet.
         """
         for_cancel, self._cancel_unrung = self._cancel_unrung, False
-        if self.current is None or self.current.over:
-            return None
-        if self.current.cancelled:
-            return "cancelled"
-        return "timeout" if not for_cancel and ran >= timeout * _MISFIRE else None
+        for pack in self.running.values():
+            if not for_cancel:
+                pack.late((), self._timeout)
+            elif pack.turn is not None and pack.turn.interrupted is None:
+                pack.tell()
 
     def next(self) -> Pack | None:
-        """Make the next pack the current one; None when there is none, or the guest is to stop."""
+        """Move the next pack to those that run; None when there is none, no room, or the guest is to stop."""
+        if not self.waiting or self.stop is not None or len(self.running) >= self._room:
+            return None
         self._cancel_unrung = False
-        self.current = self.waiting.popleft() if self.waiting and self.stop is None else None
-        return self.current
+        pack = self.waiting.popleft()
+        self.running[pack.run.token] = pack
+        return pack
+
+    def over(self, pack: Pack) -> None:
+        """The pack does not run any more."""
+        del self.running[pack.run.token]
+
+    def due(self) -> float | None:
+        """Return when `next` has something though no frame has come (monotonic); None for never."""
+        return None
+
+    def _find(self, token: int) -> Pack | None:
+        pack = self.running.get(token)
+        return pack or next((pack for pack in self.waiting if pack.run.token == token), None)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from afield._guest.frames import FrameDecoder, pack_frame
 from afield._wire import guest
-from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec
+from afield._wire.functions import Batching, CodeRef, FunctionRecord, FunctionSpec, MethodSpec, ParameterSpec
 from afield._wire.messages import ErrorInfo, InputResult
 
 MODULES: Final = (
@@ -56,7 +56,13 @@ def run() -> None:
 
 def _build_codecs() -> None:
     """Let the codec work out its plans: each message goes there and back once."""
-    spec = FunctionSpec(name="f", code=CodeRef(module="m", qualname="f"))
+    spec = FunctionSpec(
+        name="f",
+        code=CodeRef(module="m", qualname="f"),
+        batching=Batching(max_batch_size=1, wait_ms=0),
+        methods={"m": MethodSpec()},
+        parameters=(ParameterSpec(name="p", kind="int"),),
+    )
     function = FunctionRecord(function_id="fu-", app_id="ap-", app_name="", ws="main", shard=0, spec=spec)
     error = ErrorInfo(kind="exception", message="")
     result = InputResult(index=0, status="error", error=error)
@@ -72,6 +78,8 @@ def _build_codecs() -> None:
         guest.FROM_GUEST,
         guest.Ready(load_s=0.0),
         guest.StartFailed(error=error),
+        guest.Notice(text=""),
+        guest.Began(tokens=(0,)),
         guest.Results(token=0, results=(result,)),
         guest.Yields(token=0, first=0, values=(b"",)),
     )

@@ -1,6 +1,7 @@
 """The results of a pack on their way to the worker: those of quick inputs travel together."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,12 +15,15 @@ FLUSH_BYTES: Final = 1 * 2**20
 
 
 class Reports:
-    """Collects results; `send` takes a frame."""
+    """Collects results of one pack after the other; `send` takes a frame.
+
+    One thread runs inputs (`begin`, `add`); `flush` may be called from another at any time.
+    """
 
     def __init__(self, send: Callable[[Any], None]) -> None:
         self._send = send
         self._token = 0
-        self._results: list[InputResult] = []
+        self._results: deque[InputResult] = deque()
         self._bytes = 0
         self._since = 0.0
 
@@ -45,11 +49,15 @@ class Reports:
 
     def flush(self) -> None:
         """Send what there is."""
-        if not self._results:
-            return
-        results, self._results = tuple(self._results), []
-        self._bytes = 0
-        self._send(Results(token=self._token, results=results))
+        results: list[InputResult] = []
+        while self._results:
+            try:
+                results.append(self._results.popleft())
+            except IndexError:  # the other thread took it
+                break
+        if results:
+            self._bytes = 0
+            self._send(Results(token=self._token, results=tuple(results)))
 
 
 def _size(result: InputResult) -> int:

@@ -3,7 +3,8 @@
 `python -P -m afield._guest.template`, started by a worker with a control socket as descriptor AFIELD_TEMPLATE_FD. It
 has one thread and no event loop, so that its forks are whole. It owns every process of its containers: each
 container adopts its own orphans, and what a dead container leaves behind falls to the template, which kills it
-before it reports the end. It ends with its worker, and its containers with it.
+before it reports the end. It ends with its worker, and its containers with it. A container that becomes a snapshot
+(`snapshot.py`) serves in the same way.
 """
 
 import gc
@@ -17,7 +18,7 @@ import time
 from typing import Final, NamedTuple
 
 from afield._guest import cstdio, processes
-from afield._guest.control import DESCRIPTORS, ControlSocket
+from afield._guest.control import DESCRIPTORS, SNAPSHOT_DESCRIPTORS, ControlSocket
 from afield._guest.crashes import Crash
 from afield._guest.errors import GuestError, LinkClosedError
 from afield._wire.guest import Exited, Fork, Forked, Kill
@@ -39,6 +40,8 @@ class Newborn(NamedTuple):
     """time.monotonic() just before the fork."""
     descriptors: tuple[int, int, int, int]
     """Link, stdout, stderr, and the file for a crash."""
+    control: int = -1
+    """The control socket of one that may become a snapshot."""
 
 
 class Template:
@@ -88,6 +91,8 @@ class Template:
         self._wake.close()
         self._wake_in.close()
         self._control.close()
+        for crash in self._crashes.values():
+            crash.close()
 
     def end(self) -> None:
         """Kill every container with all that descends from it, and wait for them."""
@@ -102,20 +107,24 @@ class Template:
         # A child returns from within the loop: the commands behind its own are its parent's business.
         for command in self._control.receive():
             if isinstance(command, Fork):
-                newborn = self._fork(command)
+                number = SNAPSHOT_DESCRIPTORS if command.snapshot_home else DESCRIPTORS
+                newborn = self.fork(command, self._control.take_descriptors(number))
                 if newborn:
                     return newborn
             elif isinstance(command, Kill):
                 self._kill(command)
         return None
 
-    def _fork(self, command: Fork) -> Newborn | None:
-        descriptors = self._control.take_descriptors()
-        if len(descriptors) < DESCRIPTORS:
-            error = f"expected {DESCRIPTORS} descriptors with a Fork, got {len(descriptors)}"
+    def fork(self, command: Fork, descriptors: list[int]) -> Newborn | None:
+        """Fork a container, and tell the worker; return a Newborn in the child. The descriptors are closed here."""
+        expected = SNAPSHOT_DESCRIPTORS if command.snapshot_home else DESCRIPTORS
+        if len(descriptors) < expected:
+            error = f"expected {expected} descriptors with a Fork, got {len(descriptors)}"
+            for fd in descriptors:
+                os.close(fd)
             self._control.send(Forked(container_id=command.container_id, pid=0, error=error))
             return None
-        link, stdout, stderr = descriptors
+        link, stdout, stderr = descriptors[:DESCRIPTORS]
         parent, forked_at = os.getpid(), time.monotonic()
         crash: Crash | None = None
         pid, problem = 0, ""
@@ -128,7 +137,8 @@ class Template:
                 crash.close()
         else:
             if pid == 0:
-                return Newborn(command, parent, forked_at, (link, stdout, stderr, crash.file))
+                control = descriptors[DESCRIPTORS] if command.snapshot_home else -1
+                return Newborn(command, parent, forked_at, (link, stdout, stderr, crash.keep_file()), control)
             self._leaders[pid] = command.container_id
             self._crashes[pid] = crash
         for fd in descriptors:
@@ -167,7 +177,13 @@ class Template:
         if container_id is not None:
             if not self._ended:
                 self._report_by = time.monotonic() + LEFTOVER_PATIENCE
-            end = Exited(container_id=container_id, pid=pid, status=status, max_rss_kib=usage.ru_maxrss)
+            end = Exited(
+                container_id=container_id,
+                pid=pid,
+                status=status,
+                max_rss_kib=usage.ru_maxrss,
+                cpu_s=usage.ru_utime + usage.ru_stime,
+            )
             self._ended.append(end)
             crash = self._crashes.pop(pid)
             crash.tell(status)
@@ -201,8 +217,10 @@ def main() -> None:
         template.end()
         sys.exit(0)
     template.abandon()
-    from afield._guest import lifecycle
+    from afield._guest import isolation, lifecycle
 
+    if newborn.control >= 0:
+        newborn = newborn._replace(control=isolation.raise_descriptor(newborn.control))
     lifecycle.live(newborn)
 
 

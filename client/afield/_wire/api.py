@@ -183,16 +183,23 @@ class CallRef:
     call_id: str
     terminate_containers: bool = False
     indices: tuple[int, ...] = ()
-    """For cancel: which inputs; empty means all."""
+    """For cancel and get: which inputs; empty means all."""
 
 
 @message("scheduler.call.state")
 class CallState:
-    """What is stored of a call: the packs that wait or run, and the packs that have a result (tokens `0-64`)."""
+    """What is stored of a call: the packs that wait or run, and the packs that have a result (tokens `0-64`).
+
+    When indices were asked for, only the packs that hold one of these inputs.
+    """
 
     call_id: str
     pending: tuple[str, ...]
     finished: tuple[str, ...]
+    state: str = ""
+    """`unknown`, `pending`, `finished` or `cancelled`: of the whole call."""
+    inputs: int = 0
+    """Inputs of the whole call, as far as they have been published."""
 
 
 @message("scheduler.stats.request")
@@ -211,6 +218,8 @@ class FleetStats:
     backlog: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     """Function id to the reason why no container can be started for it."""
+    notices: tuple[str, ...] = ()
+    """What is not as it should be, a sentence each: inputs that nobody pulls, workers that have stalled."""
 
 
 @message("scheduler.function.stats.request")
@@ -231,6 +240,10 @@ class FunctionStats:
     inputs_running: int
     input_headroom: int
     """Inputs that its ready containers could take besides."""
+    queued: int = 0
+    """Messages in the input stream that it shares with other functions: what waits, and what runs."""
+    max_queued: int = 0
+    """The most messages that this stream takes; 0: no such limit."""
 
 
 CALL_CANCEL = Endpoint("scheduler.call.cancel", CallRef, Done)

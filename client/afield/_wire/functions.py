@@ -76,8 +76,13 @@ class ParameterSpec:
 
     name: str
     kind: str
-    """`str`, `int`, `bool` or `bytes`; empty for a class with a constructor of its own, which takes anything."""
+    """`str`, `int`, `bool` or `bytes`; empty for a class with a constructor of its own, which takes anything.
+
+    The parameters are its signature then, in order, with `/`, `*`, `*args` and `**kwargs` as Python writes them.
+    """
     required: bool = True
+    default: bytes = b""
+    """The serialised value that it has if none is given; empty where it is required, and for constructors of their own."""
 
 
 @message("method")
@@ -269,6 +274,10 @@ class ContainerRecord:
     """Unix time since which it has had nothing to do; 0 while busy or starting."""
     waits: bool = False
     """Whether what it runs waits for calls that it made itself: it needs no core then."""
+    function: str = ""
+    """The name of its function."""
+    gpus: tuple[str, ...] = ()
+    """The kinds of the devices that it has."""
 
 
 @message("wk")

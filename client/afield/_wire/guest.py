@@ -4,7 +4,9 @@ The link is a Unix stream socket (one end of a socketpair). A frame is a 4-byte 
 project's codec. Payloads on the link are inline bytes or file blobs (BlobRef tier `file`, `name` an absolute path):
 the worker moves blobs between hosts, the guest only maps and writes files.
 
-Worker to template: Fork (with three descriptors: link, stdout, stderr), answered by Forked; later Exited.
+Worker to template: Fork (with three descriptors: link, stdout, stderr), answered by Forked; later Exited. A Fork that
+asks for a snapshot comes with a fourth, a control socket: the forked process says there, by Forked, that it has become
+a template itself, whose first container has the link and gets Start again, or (pid 0) why not.
 Worker to guest: Start first, then Run, Credit, Cancel, Stop. Guest to worker: Ready or StartFailed first, then Results,
 Yields, Began; a Notice at any time.
 """
@@ -31,6 +33,8 @@ class Fork:
     env: dict[str, str]
     """Added to the template's environment."""
     memory_limit_mib: int | None = None
+    snapshot_home: str = ""
+    """Folder that the code of a snapshot is loaded from, which lasts as long as the forked process; else empty."""
 
 
 @message("t.forked")
@@ -50,6 +54,8 @@ class Exited:
     pid: int
     status: int
     max_rss_kib: int
+    cpu_s: float = 0.0
+    """Seconds of processor time: its leader's, and those of children that the leader waited for."""
 
 
 @message("t.kill")

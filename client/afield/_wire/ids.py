@@ -55,6 +55,14 @@ def new_id(kind: str) -> str:
     return f"{kind}-{random_body()}"
 
 
+def base_id(function_id: str) -> str:
+    """Return the id of the function that a variant was made from; that of any other function as it is.
+
+    A variant's id is its base's, and a digest: `cs-<body>-<digest>`.
+    """
+    return "-".join(function_id.split("-", 2)[:2])
+
+
 def new_session() -> str:
     """Return a fresh session token: the part of every call id that names its client connection."""
     return random_body(50 // 8 * 8)

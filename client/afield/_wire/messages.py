@@ -217,11 +217,13 @@ class Children:
 
     container_id: str
     parent: str
-    """Input id."""
+    """Input id. Empty for calls of a thread that runs for no input in particular: they end with the container."""
     ws: str
     call_ids: tuple[str, ...]
     over: bool = False
     """Whether these calls have ended, so that they need not be remembered."""
+    spawned: bool = False
+    """Whether the input goes on without them: these are cancelled only when it is cancelled itself."""
 
 
 EventKind = Literal[

@@ -59,8 +59,11 @@ _FIRST_WINS: Final = {"discard": "new", "discard_new_per_subject": True, "max_ms
 """One message a subject, and the first stays: a second publisher gets error 10077, a retry of the first an ack."""
 
 
-def input_stream(shard: int) -> StreamSpec:
-    """The work queue of one shard. An input leaves it when its result is stored."""
+def input_stream(shard: int, *, max_bytes: int = -1) -> StreamSpec:
+    """The work queue of one shard. An input leaves it when its result is stored.
+
+    A full one refuses new inputs and keeps those that it has. `max_bytes`: -1 for no bound.
+    """
     return StreamSpec(
         name=subjects.input_stream(shard),
         subjects=(f"in.{shard}.>",),
@@ -73,6 +76,7 @@ def input_stream(shard: int) -> StreamSpec:
             "max_age": _seconds(7 * DAY),
             # 2.15 caps consumers at 1000 a stream unless told otherwise.
             "max_consumers": 100_000,
+            "max_bytes": max_bytes,
             **_FIRST_WINS,
         },
     )
@@ -191,27 +195,48 @@ LEAST_BYTES: Final = {"LOGS": 16 * 2**20, "EVENTS": 4 * 2**20, "OBJ_CODE": 128 *
 RESERVED_SHARE: Final = 0.5
 """Share of a server's storage that these streams may reserve; inputs and results need the rest."""
 
+INPUTS_SHARE: Final = 0.25
+"""Share of a server's storage that all inputs together may take. Were it all, no result could be stored any more, and no
+input would ever leave."""
+
+LEAST_INPUTS: Final = 32 * 2**20
+"""Bytes that all inputs together may take on the smallest server."""
+
 STORAGE_WANTED: Final = int(
     sum(spec.config["max_bytes"] for spec in (LOGS, EVENTS, CODE, TMP)) / RESERVED_SHARE
 )
 """Bytes of storage from which nothing is scaled down."""
 
+REPLICAS: Final = (1, 3, 5)
+"""Copies of each stream that make sense: two survive no more than one does."""
+
 LEAST_STORAGE: Final = 64 * 2**20
 """Bytes of storage below which everything is at LEAST_BYTES."""
 
 
-def assets(shards: int, storage: int = STORAGE_WANTED) -> tuple[StreamSpec, ...]:
+def assets(shards: int, storage: int = STORAGE_WANTED, replicas: int = 1) -> tuple[StreamSpec, ...]:
     """Everything that must exist on the server, for a platform with this many input shards.
 
     `storage`: bytes that the server can store. What LOGS, EVENTS, CODE and TMP reserve is scaled down to
-    RESERVED_SHARE of it, in proportion, though never below LEAST_BYTES.
+    RESERVED_SHARE of it, in proportion, though never below LEAST_BYTES; the input streams get INPUTS_SHARE.
+    `replicas`: servers of a cluster that keep each stream; consumers have as many as their stream.
     """
     if not 1 <= shards <= 64:
         raise ValueError(f"expected 1 to 64 input shards, got {shards}")
-    inputs = tuple(input_stream(shard) for shard in range(shards))
+    if replicas not in REPLICAS:
+        raise ValueError(f"expected 1, 3 or 5 replicas, got {replicas}")
+    room = max(LEAST_INPUTS, int(storage * INPUTS_SHARE)) // shards
+    inputs = tuple(input_stream(shard, max_bytes=room) for shard in range(shards))
     share = min(1.0, storage / STORAGE_WANTED)
     logs, events, code, tmp = (_scaled(spec, share) for spec in (LOGS, EVENTS, CODE, TMP))
-    return (*inputs, RESULTS, logs, events, CRON, REG, LEASE, WORKERS, code, tmp)
+    specs = (*inputs, RESULTS, logs, events, CRON, REG, LEASE, WORKERS, code, tmp)
+    return specs if replicas == 1 else tuple(_replicated(spec, replicas) for spec in specs)
+
+
+def _replicated(spec: StreamSpec, replicas: int) -> StreamSpec:
+    # Only a stream with a single copy may be written to disk later than it says.
+    config = {name: value for name, value in spec.config.items() if name != "persist_mode"}
+    return replace(spec, config={**config, "num_replicas": replicas})
 
 
 def _scaled(spec: StreamSpec, share: float) -> StreamSpec:

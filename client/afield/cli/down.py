@@ -9,8 +9,8 @@ from afield import _launch, _marks
 from afield._launch import PlatformFolder
 from afield.cli.errors import FailureError
 
-_PATIENCE_S = 90.0
-"""Seconds for an orderly stop; what runs has 20 of them, the store of a busy server may need the rest."""
+_PATIENCE_S = 130.0
+"""Seconds for an orderly stop; what runs has 60 of them, the store of a busy server may need the rest."""
 _LOOK_S = 0.02
 
 

@@ -11,7 +11,7 @@ from afield import _launch, config
 
 if TYPE_CHECKING:
     from afield._bus.connection import Bus
-    from afield._wire.functions import AppRecord
+    from afield._wire.functions import AppRecord, ContainerRecord, WorkerRecord
 
 ASK_S: Final = 3.0
 """Seconds that a service may take to answer."""
@@ -27,11 +27,12 @@ class Target(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """What was told; `problem` says what was not, and why."""
+    """What was told; `problem` says what was not, and why; `notices` what is not as it should be."""
 
     containers: list[dict[str, Any]]
     apps: list[dict[str, Any]]
     problem: str
+    notices: Sequence[str] = ()
 
 
 def targets() -> list[Target]:
@@ -89,6 +90,7 @@ async def ask(to: Target, environment: str) -> Fleet:
     containers: list[dict[str, Any]] = []
     apps: list[dict[str, Any]] = []
     problems = []
+    notices: Sequence[str] = ()
     try:
         with anyio.fail_after(3 * ASK_S):
             async with connected(to) as bus:
@@ -96,35 +98,34 @@ async def ask(to: Target, environment: str) -> Fleet:
                     apps = [shown_app(app, to.platform) for app in await running_apps(bus, environment)]
                 except Exception as error:  # the containers are worth showing
                     problems.append(f"the registry did not answer: {error}")
-                containers = await _containers(bus)
+                containers, notices = await _containers(bus)
     except (Error, OSError) as error:  # TimeoutError is an OSError
         problems.append(f"the fleet did not answer: {error}")
-    names = {id_: name for app in apps for name, id_ in app["functions"].items()}
-    for container in containers:
-        container["function"] = names.get(container["function_id"], "")
-    return Fleet(containers, apps, "; ".join(problems))
+    return Fleet(containers, apps, "; ".join(problems), notices)
 
 
-async def _containers(bus: "Bus") -> list[dict[str, Any]]:
+async def _containers(bus: "Bus") -> tuple[list[dict[str, Any]], Sequence[str]]:
     from afield._wire.api import FLEET_STATS, StatsRequest
     from afield._wire.codec import build
     from afield._wire.functions import WorkerRecord
 
     stats = await bus.call(FLEET_STATS, StatsRequest(), timeout=ASK_S)
-    return [
-        {
-            "role": "container",
-            "pid": container.pid,
-            "address": worker.worker_id,
-            "started_at": container.started_at,
-            "id": container.container_id,
-            "state": container.state,
-            "function_id": container.function_id,
-            "app_id": container.app_id,
-        }
-        for worker in (build(WorkerRecord, values) for values in stats.workers)
-        for container in worker.containers
-    ]
+    workers = [build(WorkerRecord, values) for values in stats.workers]
+    return [_shown_container(worker, each) for worker in workers for each in worker.containers], stats.notices
+
+
+def _shown_container(worker: "WorkerRecord", container: "ContainerRecord") -> dict[str, Any]:
+    return {
+        "role": "container",
+        "pid": container.pid,
+        "address": worker.worker_id,
+        "started_at": container.started_at,
+        "id": container.container_id,
+        "state": container.state,
+        "function_id": container.function_id,
+        "function": container.function,
+        "app_id": container.app_id,
+    }
 
 
 def app_rows(apps: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:

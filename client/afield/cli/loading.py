@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from afield.cli.errors import WrongUseError
+from afield.cli.methods import MethodTarget
 from afield.cli.refs import STDIN, Candidate, Kind, Ref
 
 if TYPE_CHECKING:
+    from afield._class_hooks import Method
     from afield.app import App
 
 
@@ -114,7 +116,7 @@ def candidates(module: ModuleType) -> tuple[list[Candidate], list[str]]:
     names: dict[int, list[str]] = {}
     targets: dict[int, Any] = {}
     for name, value in vars(module).items():
-        if _kind(value) is not None:
+        if _can_run(value):
             names.setdefault(id(value), []).append(name)
             targets[id(value)] = value
     in_module = set(targets)
@@ -123,15 +125,50 @@ def candidates(module: ModuleType) -> tuple[list[Candidate], list[str]]:
             names.setdefault(id(value), []).extend([f"{variable}.{name}", name])
             targets[id(value)] = value
     found = [
-        Candidate(kind, tuple(dict.fromkeys(names[key])), key in in_module, target, _app_of(target, apps))
+        candidate
         for key, target in targets.items()
-        if (kind := _kind(target)) is not None
+        for candidate in _candidates(
+            target, tuple(dict.fromkeys(names[key])), key in in_module, _app_of(target, apps)
+        )
     ]
     return found, list(apps)
 
 
 def _registered(app: "App") -> list[tuple[str, Any]]:
-    return [*app.registered_entrypoints.items(), *app.registered_functions.items()]
+    return [
+        *app.registered_entrypoints.items(),
+        *app.registered_functions.items(),
+        *app.registered_classes.items(),
+    ]
+
+
+def _can_run(value: object) -> bool:
+    return _kind(value) is not None or _methods(value) != {}
+
+
+def _candidates(target: Any, names: tuple[str, ...], in_module: bool, app: str) -> list[Candidate]:
+    """Return a function or an entrypoint as itself, a class as its methods."""
+    kind = _kind(target)
+    if kind is not None:
+        return [Candidate(kind, names, in_module, target, app)]
+    return [
+        Candidate(
+            "generator" if method.is_generator else "function",
+            tuple(f"{owner}.{name}" for owner in names),
+            in_module,
+            MethodTarget(target, name),
+            app,
+            names,
+        )
+        for name, method in _methods(target).items()
+    ]
+
+
+def _methods(value: object) -> "dict[str, Method]":
+    from afield.cls import Cls
+
+    # A class that was looked up by name is not of this module.
+    return value._hooks.methods if isinstance(value, Cls) and value._hooks is not None else {}
 
 
 def _kind(value: object) -> Kind | None:

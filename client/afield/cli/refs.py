@@ -1,7 +1,8 @@
 """What `afield run` is asked to run: `FILE.py`, `FILE.py::NAME`, `FILE.py::APP.NAME`, or `-m package.module[::NAME]`.
 
-Without a NAME, the first of these that there is, if it is the only one of its kind: a local entrypoint in the module, a
-function in the module, a local entrypoint of an app, a function of an app.
+NAME is a function, a local entrypoint, `CLASS.METHOD`, or a class with one method. Without a NAME, the first of these
+that there is, if it is the only one of its kind: a local entrypoint in the module, a function or method in the module, a
+local entrypoint of an app, a function or method of an app.
 """
 
 import difflib
@@ -41,6 +42,8 @@ class Candidate(NamedTuple):
     target: Any
     app: str = ""
     """The variable that holds its app, if there is one."""
+    owners: tuple[str, ...] = ()
+    """Of a method: all the ways to write its class."""
 
     @property
     def name(self) -> str:
@@ -116,6 +119,9 @@ def choose(ref: Ref, candidates: Sequence[Candidate], apps: Sequence[str]) -> Ca
         raise WrongUseError(_nothing(ref, apps))
     if ref.name in apps:
         return _only(ref, [c for c in candidates if c.app == ref.name])
+    owned = [c for c in candidates if ref.name in c.owners]
+    if owned:
+        return _only(ref, owned)
     if ref.name:
         return _runnable(ref, _named(ref, candidates))
     return _only(ref, candidates)
@@ -158,9 +164,17 @@ def _only(ref: Ref, candidates: Sequence[Candidate]) -> Candidate:
     if level is None:
         return _runnable(ref, candidates[0])
     if len(level) > 1:
-        what = "local entrypoints" if level[0].kind == "entrypoint" else "functions"
-        raise WrongUseError(f"{ref} has {len(level)} {what}; say which one to run: {_listed(ref, level)}")
+        raise WrongUseError(
+            f"{ref} has {len(level)} {_what(level)}; say which one to run: {_listed(ref, level)}"
+        )
     return level[0]
+
+
+def _what(level: Sequence[Candidate]) -> str:
+    if level[0].kind == "entrypoint":
+        return "local entrypoints"
+    methods = [bool(candidate.owners) for candidate in level]
+    return "methods" if all(methods) else "functions and methods" if any(methods) else "functions"
 
 
 def _listed(ref: Ref, candidates: Sequence[Candidate]) -> str:

@@ -85,6 +85,7 @@ def run(
     """Run a function of an app, or a local entrypoint.
 
     FUNC_REF is FILE.py, FILE.py::NAME or FILE.py::APP.NAME; NAME can be left out where only one thing can be meant.
+    A method is FILE.py::CLASS.METHOD, and the class's parameters are options like its own.
     What follows it are arguments of the function: `afield run FILE.py --help` lists them.
     """
     if interactive:
@@ -152,15 +153,15 @@ def _run(ref: Ref, arguments: tuple[str, ...], options: Options, given: str) -> 
         if platform is None:  # `--help` was an argument for the function after all
             platform = stack.enter_context(prestarted())
         platform.wait()
-        result = _call(candidate, chosen, options)
-        if options.write_result is not None:
-            results.write(result, options.write_result, candidate.name)
+        with _output(options):
+            result = _call(candidate, chosen, options)
+            if options.write_result is not None:
+                results.write(result, options.write_result, candidate.name)
 
 
 def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:
     app: App = candidate.target.app
     with (
-        _output(options),
         app.run(name=options.name, detach=options.detach, environment_name=options.environment),
         interrupts.before_clean_up(),
     ):

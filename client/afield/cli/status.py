@@ -62,6 +62,7 @@ def _platforms(environment: str) -> Iterator[dict[str, Any]]:
             "folder": record["folder"],
             "uptime_s": _uptime(now, record["started_at"]),
             "problem": told.problem,
+            "notices": list(told.notices),
             "apps": told.apps,
             "processes": [
                 {**_shown(process, now), "platform": record["id"]}
@@ -110,6 +111,8 @@ def _print(platforms: list[dict[str, Any]]) -> None:
             _print_table(fleet.app_rows(platform["apps"]))
         if platform["problem"]:
             click.echo(f"  {platform['problem']}")
+        for notice in platform["notices"]:
+            click.echo(f"  {notice}")
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

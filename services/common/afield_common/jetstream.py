@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError
+from afield._bus.leaders import ask_leader
 from afield._wire.streams import StreamSpec
 
 STREAM_NOT_FOUND: Final = 10059
@@ -50,10 +51,11 @@ class JetStream:
     async def request(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask `$JS.API.<verb>` and return the answer.
 
-        Raises ApiRefusedError when the server refuses, BusError when it does not answer.
+        A cluster is asked again while it has no leader. Raises ApiRefusedError when the server refuses, BusError when it
+        does not answer.
         """
         payload = json.dumps(body).encode() if body is not None else b""
-        msg = await self._bus.request(f"{_PREFIX}.{verb}", payload, timeout=self._timeout, repeat=True)
+        msg = await ask_leader(self._bus, f"{_PREFIX}.{verb}", payload, timeout=self._timeout)
         answer: dict[str, Any] = json.loads(msg.data)
         error = answer.get("error")
         if error:
@@ -127,16 +129,27 @@ class JetStream:
         """Return the subjects of a stream that a filter matches, and the stream's last sequence at that time."""
         found: dict[str, int] = {}
         last_seq = -1
-        while True:
-            body = {"subjects_filter": filter_subject, "offset": len(found)}
-            page = await self.request(f"STREAM.INFO.{stream}", body)
-            state = page["state"]
+        async for page in self.subject_pages(stream, filter_subject):
             # Later pages may see later messages: the first page's sequence is the safe bound.
-            last_seq = state["last_seq"] if last_seq < 0 else last_seq
-            more: dict[str, int] = state.get("subjects") or {}
-            found.update(more)
-            if not more or len(found) >= page.get("total", 0):
-                return SubjectCount(found, last_seq)
+            last_seq = page.last_seq if last_seq < 0 else last_seq
+            found.update(page.subjects)
+        return SubjectCount(found, last_seq)
+
+    async def subject_pages(self, stream: str, filter_subject: str) -> AsyncIterator[SubjectCount]:
+        """As `subjects`, page by page (the server's are of 100,000). One that goes meanwhile may hide another."""
+        seen = 0
+        while True:
+            body = {"subjects_filter": filter_subject, "offset": seen}
+            page = await self.request(f"STREAM.INFO.{stream}", body)
+            found: dict[str, int] = page["state"].get("subjects") or {}
+            yield SubjectCount(found, page["state"]["last_seq"])
+            seen += len(found)
+            if not found or seen >= page.get("total", 0):
+                return
+
+    async def last_seq(self, stream: str) -> int:
+        """Return the sequence of the last message that a stream has stored."""
+        return int((await self.request(f"STREAM.INFO.{stream}"))["state"]["last_seq"])
 
     async def purge(self, stream: str, filter_subject: str, *, up_to: int | None = None) -> int:
         """Remove the messages that a filter matches, only those up to sequence `up_to` if given; return how many."""

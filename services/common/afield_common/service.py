@@ -65,12 +65,17 @@ class Service(ABC, Generic[S]):
         return [f"{micro.running} requests" for micro in self._micros if micro.running]
 
     async def drain(self) -> None:
-        """Wait until nothing runs any more. Given up after `settings.drain_s` seconds."""
+        """Wait until nothing runs any more. Given up after `drain_limit_s` seconds."""
         for micro in self._micros:
             await micro.drained()
 
     async def cleanup(self) -> None:
         """Release what outlives the tasks. Runs shielded, for CLEANUP_S seconds at most."""
+
+    @property
+    def drain_limit_s(self) -> float:
+        """Seconds that `drain` may take."""
+        return self.settings.drain_s
 
     @property
     def address(self) -> str:
@@ -140,8 +145,8 @@ class Service(ABC, Generic[S]):
     async def _wind_down(self) -> None:
         await self.refuse()
         self.log.info("service stopping", reason=self._stop_reason, running=self.running())
-        with anyio.move_on_after(self.settings.drain_s) as scope:
+        with anyio.move_on_after(self.drain_limit_s) as scope:
             await self.drain()
         if scope.cancelled_caught:
-            self.log.warning("gave up waiting", seconds=self.settings.drain_s, running=self.running())
+            self.log.warning("gave up waiting", seconds=self.drain_limit_s, running=self.running())
         self.tasks.cancel_scope.cancel()

@@ -6,7 +6,8 @@ import anyio
 
 from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError, BusError
-from afield._wire.streams import LEAST_BYTES, LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
+from afield._wire.streams import LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
+from afield._wire.subjects import input_stream
 from afield_common.errors import AssetsMissingError, StorageError
 from afield_common.jetstream import STORAGE_EXCEEDED, STREAM_NAME_IN_USE, UNAVAILABLE, JetStream
 from afield_common.log import get_logger
@@ -18,7 +19,7 @@ _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 async def ensure_assets(
-    bus: Bus, shards: int, *, storage: int | None = None, timeout: float = 30.0
+    bus: Bus, shards: int, *, storage: int | None = None, replicas: int = 1, timeout: float = 30.0
 ) -> tuple[str, ...]:
     """Create what `streams.assets(shards)` declares and the server lacks; return the names of what was created.
 
@@ -34,7 +35,7 @@ async def ensure_assets(
     if not missing:
         return ()
     known = [size for size in (storage, await jet.storage()) if size is not None]
-    maker = _Maker(jet, shards, missing)
+    maker = _Maker(jet, shards, missing, replicas, timeout)
     await maker.make(min(known, default=STORAGE_WANTED))
     names = tuple(spec.name for spec in assets(shards) if spec.name in missing)
     log.info("created streams", streams=names)
@@ -44,10 +45,14 @@ async def ensure_assets(
 class _Maker:
     """Creates what is missing, smaller and smaller until the server has room for it."""
 
-    def __init__(self, jet: JetStream, shards: int, missing: set[str]) -> None:
+    def __init__(
+        self, jet: JetStream, shards: int, missing: set[str], replicas: int, timeout: float
+    ) -> None:
         self._jet = jet
         self._shards = shards
         self._missing = missing
+        self._replicas = replicas
+        self._deadline = anyio.current_time() + timeout
         self._made: dict[str, StreamSpec] = {}
 
     async def make(self, storage: int) -> None:
@@ -66,7 +71,7 @@ class _Maker:
         """Create what is not there yet, and cut what is; return the first refusal for lack of room."""
         todo = [
             spec
-            for spec in assets(self._shards, storage)
+            for spec in assets(self._shards, storage, self._replicas)
             if spec.name in self._missing and self._made.get(spec.name) != spec
         ]
         refusal: StorageError | None = None
@@ -77,11 +82,11 @@ class _Maker:
 
         async with anyio.create_task_group() as tasks:
             for spec in todo:
-                if spec.name not in LEAST_BYTES:
+                if not _reserves(spec):
                     tasks.start_soon(put, spec)
         # One after the other: of several at once the server may take more than it has room for, and is stuck then.
         for spec in todo:
-            if spec.name in LEAST_BYTES and refusal is None:
+            if _reserves(spec) and refusal is None:
                 await put(spec)
         if refusal is not None and storage < LEAST_STORAGE:
             raise refusal
@@ -101,6 +106,22 @@ class _Maker:
             log.warning("stream exists with another configuration", stream=spec.name)
         self._made[spec.name] = spec
         return None
+
+
+def _reserves(spec: StreamSpec) -> bool:
+    return int(spec.config.get("max_bytes", -1)) > 0
+
+
+async def limit_queue(bus: Bus, shards: int, max_queued: int) -> None:
+    """Let each input stream take `max_queued` messages at most (0: as many as there is storage for)."""
+    jet = JetStream(bus)
+    for shard in range(shards):
+        name = input_stream(shard)
+        config = (await jet.request(f"STREAM.INFO.{name}"))["config"]
+        wanted = max_queued or -1
+        if config["max_msgs"] != wanted:
+            await jet.request(f"STREAM.UPDATE.{name}", {**config, "max_msgs": wanted})
+            log.info("limited a queue", stream=name, messages=max_queued or "no limit")
 
 
 async def wait_for_assets(bus: Bus, shards: int, *, timeout: float = 30.0) -> None:

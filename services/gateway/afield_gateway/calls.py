@@ -55,6 +55,8 @@ class CallEndpoint:
         timeout = self._timeout_of(request)
         arguments = parse(await self._read(request))
         record = await self._backend.resolve(request.path_params["app"], request.path_params["function"])
+        if record.spec.is_class:
+            _refuse_class(record)
         if record.spec.is_generator:
             _refuse_generator(record)
         outcome = await self._run(request, record, arguments, timeout)
@@ -176,6 +178,16 @@ def _check_type(content_type: str) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _refuse_class(record: FunctionRecord) -> NoReturn:
+    raise Problem(
+        422,
+        "class",
+        "The function is a class",
+        f"{record.spec.name!r} is a class, and this endpoint calls functions; "
+        "wrap the method in a function, or call it from Python with afield.Cls.from_name()",
+    )
 
 
 def _refuse_generator(record: FunctionRecord) -> NoReturn:

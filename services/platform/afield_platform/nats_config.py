@@ -44,15 +44,35 @@ def grants(shards: int) -> dict[Role, Grant]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """The cluster that a server is part of. All its servers have the same users, and names of their own."""
+
+    cluster: str
+    listen: str
+    """`host:port` where the other servers connect."""
+    routes: tuple[str, ...]
+    """`nats://host:port` of every server of the cluster; a server's own is harmless."""
+
+
 def render(
-    *, port: int, store: Path, secrets: Mapping[SecretName, str], shards: int, name: str, sync: str = "10s"
+    *,
+    port: int,
+    store: Path,
+    secrets: Mapping[SecretName, str],
+    shards: int,
+    name: str,
+    sync: str = "10s",
+    peers: Peers | None = None,
 ) -> dict[str, Any]:
-    """Return the configuration of the one server of a host.
+    """Return the configuration of a server: the only one, or with `peers` one of a cluster.
 
     `sync` is how often JetStream flushes to disk: a kill of the server loses nothing, a power cut at most this much.
     """
     permitted = grants(shards)
+    together = {"cluster": _cluster(peers)} if peers is not None else {}
     return {
+        **together,
         "server_name": name,
         "listen": f"127.0.0.1:{port}",
         # Python clients that are busy for a while must not be thrown out for it.
@@ -73,6 +93,10 @@ def render(
             "users": [_user(role, secrets[role], permitted[role]) for role in get_args(Role)],
         },
     }
+
+
+def _cluster(peers: Peers) -> dict[str, Any]:
+    return {"name": peers.cluster, "listen": peers.listen, "routes": list(peers.routes)}
 
 
 def _user(role: Role, password: str, grant: Grant) -> dict[str, Any]:
@@ -99,8 +123,9 @@ def _api(verb: str, *streams: str, below: str = "") -> tuple[str, ...]:
 
 
 def _read(*streams: str) -> tuple[str, ...]:
-    """Direct gets of one message by its subject (a token and more below the stream), and of many (none)."""
-    return (*_api("DIRECT.GET", *streams), *_api("DIRECT.GET", *streams, below=".>"))
+    """Direct gets of one message by its subject (a token and more below the stream) and of many (none); reads by the leader."""
+    one = _api("DIRECT.GET", *streams, below=".>")
+    return (*_api("DIRECT.GET", *streams), *one, *_api("STREAM.MSG.GET", *streams))
 
 
 def _blobs(bucket: str) -> tuple[str, ...]:
@@ -129,8 +154,9 @@ def _registry(inputs: list[str]) -> Grant:
             *_api("CONSUMER.INFO", *inputs, below=".*"),
             *_api("CONSUMER.LIST", *inputs),
             *_api("CONSUMER.NAMES", *inputs),
-            *_read("KV_REG"),
+            *_read("KV_REG", *inputs),
             "$KV.REG.>",
+            "out.>",  # the end of inputs whose app is stopped
             "ev.>",
             "wake.*",
             "ctl.w.*.*",
@@ -151,6 +177,7 @@ def _scheduler(inputs: list[str]) -> Grant:
             *_api("CONSUMER.LIST", *inputs),
             *_read("KV_REG", "KV_WORKERS", "KV_LEASE", subjects.RESULTS_STREAM, *inputs),
             "$KV.LEASE.>",
+            "$KV.WORKERS.*",  # records that outlived their workers are removed
             "in.>",  # a pack that is cancelled in part goes on in smaller ones
             "out.>",
             "ev.>",

@@ -5,14 +5,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
-from afield import _marks
+from afield import _cgroups, _marks
 from afield._launch import PlatformFolder
 from afield_platform import linux
 from afield_platform.child import Child
 from afield_platform.files import write_json
 from afield_platform.fleet import Fleet
+from afield_platform.full_disk import FullDisk
 from afield_platform.ground import Ground
 from afield_platform.launcher import Launcher
 from afield_platform.options import Options
@@ -26,9 +27,9 @@ START_TIMEOUT: Final = 50.0
 """Seconds for the first start; less than a launcher waits, so that the reason reaches it."""
 
 PORT_TRIES: Final = 5
-PATIENCE_PRIVATE: Final = 3.0
-PATIENCE_SHARED: Final = 20.0
-"""Seconds from SIGTERM to SIGKILL of the services."""
+PATIENCE_PRIVATE: Final = 45.0
+PATIENCE_SHARED: Final = 60.0
+"""Seconds from SIGTERM to SIGKILL of the services. Exit hooks of containers have 30 of them, after what runs had its time."""
 
 _READY_LINE: Final = b"Server is ready"
 _PORT_TAKEN: Final = "address already in use"
@@ -36,6 +37,9 @@ _PORT_TAKEN: Final = "address already in use"
 
 class Supervisor:
     """One platform. `run` returns the exit status when all of it is gone."""
+
+    make_ground: ClassVar[type[Ground]] = Ground
+    """What the processes stand on; a test may have other ground."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -51,6 +55,7 @@ class Supervisor:
         self._ground: Ground | None = None
         self._fleet: Fleet | None = None
         self._echo: Echo | None = None
+        self._disk = FullDisk(self._reactor, self._paths.store, self.note, self._restart_nats)
 
     def run(self) -> int:
         """Supervise until told to stop, or until the owner is gone; return the exit status.
@@ -79,7 +84,7 @@ class Supervisor:
         self._launcher.tell({"progress": "starting a platform"})
         if self._options.foreground:
             self._echo = Echo(2)
-        self._ground = ground = Ground(self._options, self._paths)
+        self._ground = ground = self.make_ground(self._options, self._paths)
         nats = self._child("nats-server", ["nats-server"], on_line=self._nats_said)
         groups = [[role] for role in SERVICES] if self._options.separate else [list(SERVICES)]
         services = [self._child(g[0] if len(g) == 1 else "services", g, echo=self._echo) for g in groups]
@@ -104,6 +109,11 @@ class Supervisor:
     def _nats_said(self, child: Child, line: bytes) -> None:
         if line.endswith(_READY_LINE) and self._ground is not None:
             self._on_ready(child, "nats-server", self._ground.server.partition("://")[2])
+        self._disk.heard(line)
+
+    def _restart_nats(self) -> None:
+        if self._fleet is not None and self._state != "stopping":
+            self._fleet.nats.signal(signal.SIGKILL)  # its last words are on disk, as far as there was room
 
     def _on_ready(self, child: Child, role: str, address: str) -> None:
         assert self._fleet is not None
@@ -154,7 +164,13 @@ class Supervisor:
     def changed(self) -> None:
         """Write the record anew."""
         record = make_record(self._options, self._state, self._started_at, self._ground, self._fleet)
-        write_json(self._paths.record, record)
+        try:
+            write_json(self._paths.record, record)
+        except OSError as error:
+            if self._state == "starting":
+                raise
+            # A full disk: the platform goes on, and the next change is written again.
+            self.note(f"cannot write {self._paths.record}: {error}")
 
     def note(self, text: str) -> None:
         """Say something worth keeping: on the terminal, or in the supervisor's own log."""
@@ -198,6 +214,7 @@ class Supervisor:
         """Kill whatever is left of the platform, remove its files, tell the reason of a failure."""
         me = os.getpid()
         _marks.kill_all(lambda: (_marks.marked(self._options.id) | _marks.descendants(me)) - {me})
+        _cgroups.sweep()  # of workers that were killed
         for child in self._fleet.children if self._fleet else ():
             child.output.close()
         if self._options.private:

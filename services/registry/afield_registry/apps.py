@@ -1,12 +1,17 @@
 """What happens to an app, as pure functions from records to records."""
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Final
 
-from afield._wire.api import CreateApp
-from afield._wire.functions import AppRecord, FunctionRecord, FunctionSpec
+from afield._wire.api import CreateApp, ScaleFunction
+from afield._wire.functions import AppRecord, FunctionRecord, FunctionSpec, Scaling
+from afield_common.errors import RefusedError
 from afield_registry.states import AppEvent, next_state
+
+MAX_FUNCTIONS: Final = 1000
+"""Functions and classes of one app: each has two consumers on the server."""
 
 
 def created(request: CreateApp, app_id: str, now: float) -> AppRecord:
@@ -23,16 +28,20 @@ def created(request: CreateApp, app_id: str, now: float) -> AppRecord:
     )
 
 
-def with_functions(app: AppRecord, names: tuple[str, ...], new_id: Callable[[], str]) -> AppRecord:
-    """Return the app with an id for every name; a name that has one keeps it.
+def with_functions(app: AppRecord, specs: Iterable[FunctionSpec], new_id: Callable[[str], str]) -> AppRecord:
+    """Return the app with an id for every function and class; a name that has one keeps it.
 
-    Raises RefusedError when the app is stopped.
+    `new_id` makes an id of a kind, `fu` or `cs`. Raises RefusedError when the app is stopped, or would have too many.
     """
     state = next_state(app.state, "publish")
     functions = dict(app.functions)
-    for name in names:
-        if name not in functions:
-            functions[name] = new_id()
+    for spec in specs:
+        if spec.name not in functions:
+            functions[spec.name] = new_id("cs" if spec.is_class else "fu")
+    if len(functions) > MAX_FUNCTIONS:
+        raise RefusedError(
+            "exhausted", f"an app has at most {MAX_FUNCTIONS} functions, this one would have {len(functions)}"
+        )
     return replace(app, state=state, functions=functions)
 
 
@@ -41,13 +50,13 @@ def function_record(
 ) -> FunctionRecord:
     """Return the record of a function that the app has an id for.
 
-    `known` holds the present records by function id: an equal one is returned as it is, a changed one gets the next
-    version and keeps its shard (its inputs wait there).
+    `known` holds the present records by function id: one that is there is `renewed`, and keeps its shard (its inputs
+    wait there).
     """
     function_id = app.functions[spec.name]
     old = known.get(function_id)
     if old is not None:
-        return old if old.spec == spec else replace(old, spec=spec, version=old.version + 1)
+        return renewed(old, spec)
     return FunctionRecord(
         function_id=function_id,
         app_id=app.app_id,
@@ -56,6 +65,21 @@ def function_record(
         shard=shard_of(function_id, shards),
         spec=spec,
     )
+
+
+def renewed(old: FunctionRecord, spec: FunctionSpec) -> FunctionRecord:
+    """Return a function with this spec: the next version, unless its containers may stay.
+
+    They may when nothing changed, or nothing but how many of them there are to be.
+    """
+    same = replace(spec, scaling=old.spec.scaling) == old.spec
+    return replace(old, spec=spec, version=old.version if same else old.version + 1)
+
+
+def scaled(old: FunctionRecord, request: ScaleFunction) -> FunctionRecord:
+    """Return a function with what a request asks for; None leaves a setting as it is. Its version stays."""
+    asked = {f.name: value for f in fields(Scaling) if (value := getattr(request, f.name)) is not None}
+    return replace(old, spec=replace(old.spec, scaling=replace(old.spec.scaling, **asked)))
 
 
 def shard_of(function_id: str, shards: int) -> int:

@@ -1,4 +1,4 @@
-"""The consumers of a function's two lanes on its input stream, and the inputs that wait there."""
+"""The consumers of a function's two lanes on its input stream."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -30,20 +30,9 @@ async def open_lanes(jet: JetStream, functions: Iterable[FunctionRecord]) -> Non
                 tasks.start_soon(create, function, lane)
 
 
-async def close_lanes(jet: JetStream, function: FunctionRecord) -> int:
-    """Delete the consumers of a function, then the inputs that waited; return how many messages those were."""
+async def close_lanes(jet: JetStream, function: FunctionRecord) -> None:
+    """Delete the consumers of a function: nobody pulls its inputs any more."""
     stream = subjects.input_stream(function.shard)
     for lane in LANES:
         name = subjects.input_consumer(function.ws, function.function_id, lane)
         await jet.delete_consumer(stream, name)
-    waiting = subjects.inputs_of_function(function.shard, function.ws, function.function_id)
-    return await jet.purge(stream, waiting)
-
-
-async def drop_inputs(jet: JetStream, ws: str, function_id: str, shards: int) -> int:
-    """Remove the inputs of a function whose record is gone, in whichever shard it had; return how many messages."""
-    dropped = 0
-    for shard in range(shards):
-        waiting = subjects.inputs_of_function(shard, ws, function_id)
-        dropped += await jet.purge(subjects.input_stream(shard), waiting)
-    return dropped

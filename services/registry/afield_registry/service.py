@@ -1,8 +1,7 @@
 """The registry as a service: requests in, records out. The rules are in apps.py, states.py and validation.py."""
 
 from collections import defaultdict
-from collections.abc import Callable
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 import anyio
@@ -18,25 +17,19 @@ from afield._wire.ids import new_id
 from afield._wire.messages import Event, EventKind
 from afield_common.clock import Clock, SystemClock
 from afield_common.errors import RefusedError, ServiceError
-from afield_common.jetstream import JetStream
 from afield_common.service import Service
-from afield_common.store import ensure_assets
+from afield_common.store import ensure_assets, limit_queue
 from afield_registry import apps, validation
 from afield_registry.beats import AppKey, Beats
+from afield_registry.clearing import AGAIN_S, Clearing
+from afield_registry.functions import TRIES, Functions
 from afield_registry.index import Stored
-from afield_registry.lanes import close_lanes, drop_inputs, open_lanes
 from afield_registry.settings import RegistrySettings
 from afield_registry.states import RUNNING, AppEvent, next_state
 from afield_registry.store import RecordStore
 
-_TRIES: Final = 5
-"""Compare-and-sets of one change; another registry would have to win every one of them."""
-
-_SETTLED_S: Final = 10.0
-"""Seconds after the end of an app in which inputs may still be published that were on their way when it ended."""
-
-_TIDY_AGAIN_S: Final = 2.0
-"""Seconds until the house is tidied again after it failed."""
+_CLEAR_S: Final = 5.0
+"""Seconds that one waits for the end of what waited for a stopped app; it goes on behind."""
 
 
 class RegistryService(Service[RegistrySettings]):
@@ -47,19 +40,19 @@ class RegistryService(Service[RegistrySettings]):
     def __init__(self, bus: Bus, settings: RegistrySettings, *, clock: Clock | None = None) -> None:
         super().__init__(bus, settings)
         self._clock = clock or SystemClock()
-        self._jet = JetStream(bus)
         self._store = RecordStore(bus)
         self._index = self._store.index
         self._beats = Beats(settings.heartbeat_s)
         self._changing: defaultdict[AppKey, anyio.Lock] = defaultdict(anyio.Lock)
-        self._swept: set[AppKey] = set()
-        """Stopped apps whose late inputs have been removed."""
+        self._functions = Functions(bus, self._store, settings.shards, self._clock.time)
+        self._clearing: Clearing
         self._restored = anyio.Event()
         self._remove_hook: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Create what the server lacks, load the records, answer requests."""
         await self._ensure_assets()
+        self._clearing = Clearing(self.tasks, self._functions, self._store, self._clock, self.settings.shards)
         await self.tasks.start(self._store.follow)
         self._remove_hook = self.bus.on_reconnect(self._on_reconnect)
         # Every registry hears every heartbeat, whichever of them answers it.
@@ -75,12 +68,18 @@ class RegistryService(Service[RegistrySettings]):
                 api.APP_GET: self.get_app,
                 api.APP_LIST: self.list_apps,
                 api.FUNCTION_GET: self.get_function,
+                api.FUNCTION_BIND: self.bind_function,
+                api.FUNCTION_SCALE: self.scale_function,
             }
         )
 
     async def _ensure_assets(self) -> None:
         storage = self.settings.storage_mib * 2**20 or None
-        await ensure_assets(self.bus, self.settings.shards, storage=storage)
+        await ensure_assets(
+            self.bus, self.settings.shards, storage=storage, replicas=self.settings.replicas
+        )
+        if self.settings.max_queued is not None:
+            await limit_queue(self.bus, self.settings.shards, self.settings.max_queued)
 
     async def cleanup(self) -> None:
         """Listen to the connection no more."""
@@ -106,17 +105,9 @@ class RegistryService(Service[RegistrySettings]):
         validation.check_functions(request)
         self._running(AppRef(ws=request.ws, app_id=request.app_id))
         key = AppKey(request.ws, request.app_id)
-        names = tuple(spec.name for spec in request.functions)
         async with self._changing[key]:
-            app = await self._change(key, lambda old: apps.with_functions(old, names, lambda: new_id("fu")))
-            known = {record.function_id: record for record in self._index.functions_of(app)}
-            records = tuple(
-                apps.function_record(app, spec, self.settings.shards, known) for spec in request.functions
-            )
-            async with anyio.create_task_group() as tasks:
-                for record in records:
-                    tasks.start_soon(self._store.put_function, record)
-                tasks.start_soon(open_lanes, self._jet, records)
+            app = await self._change(key, lambda old: apps.with_functions(old, request.functions, new_id))
+            records = await self._functions.publish(app, request.functions)
         return api.FunctionsPublished(functions=records)
 
     async def heartbeat(self, request: api.AppHeartbeat) -> api.Done:
@@ -126,9 +117,13 @@ class RegistryService(Service[RegistrySettings]):
         return api.Done()
 
     async def stop_app(self, request: AppRef) -> api.Done:
-        """Stop an app: nobody can call it any more, what waits is dropped. Repeating it is harmless."""
+        """Stop an app: nobody can call it any more, what waits ends as cancelled. Repeating it is harmless.
+
+        The answer comes when nothing is left of it; when much has to be ended, that goes on behind the answer.
+        """
         app = self._known(request)
-        await self._end(AppKey(app.ws, app.app_id), "stop", request.reason or "asked to stop")
+        cleared = await self._end(AppKey(app.ws, app.app_id), "stop", request.reason or "asked to stop")
+        await _all([cleared])
         return api.Done()
 
     async def get_app(self, request: AppRef) -> AppRecord:
@@ -144,15 +139,9 @@ class RegistryService(Service[RegistrySettings]):
         )
 
     async def get_function(self, request: FunctionRef) -> FunctionRecord:
-        """Return a function of a running app."""
+        """Return a function or class of a running app; a variant only by its id."""
         if request.function_id:
-            stored = self._index.function(request.ws, request.function_id)
-            if stored is None:
-                raise RefusedError(
-                    "not_found", f"there is no function {request.function_id} in {request.ws!r}"
-                )
-            self._running(AppRef(ws=request.ws, app_id=stored.record.app_id))
-            return stored.record
+            return self._function(request.ws, request.function_id)
         app = self._running(AppRef(ws=request.ws, app_id=request.app_id, name=request.app_name))
         stored = self._index.function(request.ws, app.functions.get(request.name, ""))
         if stored is None:
@@ -162,6 +151,21 @@ class RegistryService(Service[RegistrySettings]):
                 f"app {app.name or app.app_id} has no function {request.name!r}; it has {has}",
             )
         return stored.record
+
+    async def bind_function(self, request: api.BindFunction) -> FunctionRecord:
+        """Return the variant of a function with these arguments and options, made when it is asked for first."""
+        target = self._function(request.ws, request.function_id)
+        async with self._changing[AppKey(target.ws, target.app_id)]:
+            target = self._function(
+                request.ws, request.function_id
+            )  # its app may have been stopped meanwhile
+            base = self._function(target.ws, target.base_id) if target.base_id else target
+            return await self._functions.bind(base, request)
+
+    async def scale_function(self, request: api.ScaleFunction) -> FunctionRecord:
+        """Change how many containers a function may have, until it is published again."""
+        self._function(request.ws, request.function_id)
+        return await self._functions.scale(request)
 
     # -- look-ups ---------------------------------------------------------------------------------
 
@@ -177,6 +181,14 @@ class RegistryService(Service[RegistrySettings]):
             raise RefusedError("not_found", f"there is no app {wanted} in environment {ref.ws!r}")
         return found.record
 
+    def _function(self, ws: str, function_id: str) -> FunctionRecord:
+        validation.check_ws(ws)
+        stored = self._index.function(ws, function_id)
+        if stored is None:
+            raise RefusedError("not_found", f"there is no function {function_id} in {ws!r}")
+        self._running(AppRef(ws=ws, app_id=stored.record.app_id))
+        return stored.record
+
     def _running(self, ref: AppRef) -> AppRecord:
         app = self._known(ref)
         if app.state not in RUNNING:
@@ -187,7 +199,7 @@ class RegistryService(Service[RegistrySettings]):
 
     async def _change(self, key: AppKey, change: Callable[[AppRecord], AppRecord]) -> AppRecord:
         """Write what `change` makes of an app, again on a fresher record when somebody was faster."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             stored: Stored[AppRecord] | None = self._index.app(*key)
             if stored is None:
                 raise RefusedError("not_found", f"there is no app {key.app_id} in environment {key.ws!r}")
@@ -202,7 +214,8 @@ class RegistryService(Service[RegistrySettings]):
                 return app
         raise RefusedError("unavailable", f"app {key.app_id} is being changed by others; try again")
 
-    async def _end(self, key: AppKey, event: AppEvent, reason: str) -> None:
+    async def _end(self, key: AppKey, event: AppEvent, reason: str) -> anyio.Event:
+        """Stop an app; return what is set when nothing of its functions is left."""
         async with self._changing[key]:
             stored = self._index.app(*key)
             if stored is not None and stored.record.state != "stopped":
@@ -215,21 +228,8 @@ class RegistryService(Service[RegistrySettings]):
                 await self._tell("app.stopped", app, reason)
                 self.log.info("app stopped", app_id=app.app_id, app=app.name, reason=reason)
             self._beats.forget(key)
-            self._swept.discard(key)
-            if stored is not None:
-                await self._remove(self._index.functions_of(stored.record))
         self._changing.pop(key, None)
-
-    async def _remove(self, functions: list[FunctionRecord]) -> None:
-        """Take functions away: consumers, waiting inputs, and the record last, as it says that work is left."""
-
-        async def remove(function: FunctionRecord) -> None:
-            await close_lanes(self._jet, function)
-            await self._store.remove_function(function)
-
-        async with anyio.create_task_group() as tasks:
-            for function in functions:
-                tasks.start_soon(remove, function)
+        return self._clearing.begin(key)
 
     async def _tell(self, kind: EventKind, app: AppRecord, detail: str) -> None:
         event = Event(kind=kind, at=self._clock.time(), app_id=app.app_id, detail=detail)
@@ -263,10 +263,10 @@ class RegistryService(Service[RegistrySettings]):
             pause = self._beats.grace
             try:
                 await self._tidy()
-                pause = min(self._beats.pause(self._clock.monotonic()), self._sweep_pause())
+                pause = min(self._beats.pause(self._clock.monotonic()), self._clearing.pause())
             except* (BusError, RefusedError) as errors:
                 # The server is away, or another registry tidies too. Nothing is lost: what is left is found again.
-                pause = min(pause, _TIDY_AGAIN_S)
+                pause = min(pause, AGAIN_S)
                 self.log.warning("could not tidy up", errors=[str(error) for error in errors.exceptions])
             await self._clock.sleep(pause)
 
@@ -274,28 +274,15 @@ class RegistryService(Service[RegistrySettings]):
         self._beats.keep(self._index.ephemeral(), self._clock.monotonic())
         for key in self._beats.lapsed(self._clock.monotonic()):
             await self._end(key, "lapse", f"no heartbeat from its client for {self._beats.grace:g} s")
-        await self._remove(list(self._index.leftovers()))
-        await self._sweep()
-        for app in self._index.expired(self._clock.time() - self.settings.keep_stopped_s):
+        await _all(self._clearing.begin_leftovers())
+        await self._functions.check_variants()
+        await self._clearing.sweep()
+        for app in self._clearing.over(self._clock.time() - self.settings.keep_stopped_s):
             await self._store.erase(app)
 
-    async def _sweep(self) -> None:
-        """Remove what was published for a stopped app after its inputs had been removed: nobody would ever run it."""
-        before = self._clock.time() - _SETTLED_S
-        stopped = {AppKey(app.ws, app.app_id): app for app in self._index.expired(self._clock.time())}
-        self._swept &= stopped.keys()
-        for key, app in stopped.items():
-            if key in self._swept or app.stopped_at > before:
-                continue
-            dropped = 0
-            for function_id in app.functions.values():
-                dropped += await drop_inputs(self._jet, app.ws, function_id, self.settings.shards)
-            self._swept.add(key)
-            if dropped:
-                self.log.info("late inputs of a stopped app removed", app_id=app.app_id, inputs=dropped)
 
-    def _sweep_pause(self) -> float:
-        """Seconds until the next app that was stopped can be swept."""
-        now = self._clock.time()
-        unswept = [app for app in self._index.expired(now) if AppKey(app.ws, app.app_id) not in self._swept]
-        return max(0.0, min((app.stopped_at + _SETTLED_S - now for app in unswept), default=inf))
+async def _all(events: Iterable[anyio.Event]) -> None:
+    """Wait until all are set, for _CLEAR_S at most."""
+    with anyio.move_on_after(_CLEAR_S):
+        for event in events:
+            await event.wait()

@@ -77,10 +77,19 @@ class RecordStore:
         await self._bucket.delete(key)
         self.index.remove(key)
 
+    async def erase_function(self, ws: str, function_id: str) -> None:
+        """Remove what the deletion of a function's record left behind."""
+        await self._jet.purge(REG.name, kv(BUCKET, function_key(ws, function_id)))
+
+    async def function_ids(self, ws: str) -> set[str]:
+        """Return the ids of all functions of an environment that have a record, or left something behind."""
+        found = await self._jet.subjects(REG.name, kv(BUCKET, function_key(ws, "*")))
+        return {subject.rpartition(".")[2] for subject in found.subjects}
+
     async def erase(self, app: AppRecord) -> None:
         """Remove all traces of a stopped app: its record and what its functions' deletion left behind."""
         for function_id in app.functions.values():
-            await self._jet.purge(REG.name, kv(BUCKET, function_key(app.ws, function_id)))
+            await self.erase_function(app.ws, function_id)
         key = app_key(app.ws, app.app_id)
         await self._jet.purge(REG.name, kv(BUCKET, key))
         self.index.remove(key)

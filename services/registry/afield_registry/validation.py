@@ -4,15 +4,21 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from afield._wire.api import CreateApp, PublishFunctions
-from afield._wire.functions import FunctionSpec, Resources, RetryPolicy, Scaling
+from afield._wire.api import BindFunction, CreateApp, PublishFunctions
+from afield._wire.functions import FunctionSpec, Options, Resources, RetryPolicy, Scaling
 from afield._wire.ids import is_object_name, is_token
+from afield._wire.streams import INLINE_LIMIT
+from afield.exception import InvalidError
+from afield_common import devices
 from afield_common.errors import RefusedError
+from afield_registry.apps import MAX_FUNCTIONS
 from afield_registry.states import INITIAL
 
 DAY: Final = 86_400.0
-MAX_FUNCTIONS: Final = 1000
-"""Functions of one app: each has two consumers on the server."""
+MAX_CONCURRENCY: Final = 1000
+MAX_BATCH: Final = 1000
+MAX_BATCH_WAIT_MS: Final = 600_000
+PARAMETER_KINDS: Final = ("", "str", "int", "bool", "bytes")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _VARIABLE = re.compile(r"[^=\0]+\Z")
@@ -46,18 +52,42 @@ def check_functions(request: PublishFunctions) -> None:
         len(request.functions) <= MAX_FUNCTIONS,
         f"an app has at most {MAX_FUNCTIONS} functions, got {len(request.functions)}",
     )
-    _check_unique([spec.name for spec in request.functions])
+    _check_unique("function", [spec.name for spec in request.functions])
     for spec in request.functions:
         check_function(spec)
 
 
-def _check_unique(names: Sequence[str]) -> None:
+def check_bind(request: BindFunction, spec: FunctionSpec) -> None:
+    """Check what a variant of a function (or class) is to be made with, save for what comes of it (check_function)."""
+    of = f"function {spec.name!r}"
+    _require(
+        not request.params or spec.is_class, f"{of} is no class, so it is not made with constructor arguments"
+    )
+    _require(
+        len(request.params) <= INLINE_LIMIT,
+        f"{of}: expected constructor arguments of up to {INLINE_LIMIT:,} bytes, got {len(request.params):,}; "
+        f"hand larger values to a method",
+    )
+    options = request.options or Options()
+    for reserved, limit in (("cpu", "cpu_limit"), ("memory_mib", "memory_limit_mib")):
+        _require(
+            getattr(options, limit) is None or getattr(options, reserved) is not None,
+            f"{of}: {limit} is said together with {reserved}, got it alone",
+        )
+
+
+def check_scaling(name: str, scaling: Scaling) -> None:
+    """Check how many containers a function may have."""
+    _check_scaling(f"function {name!r}", scaling)
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
     for name in names:
-        _require(names.count(name) == 1, f"expected one function named {name!r}, got {names.count(name)}")
+        _require(names.count(name) == 1, f"expected one {what} named {name!r}, got {names.count(name)}")
 
 
 def check_function(spec: FunctionSpec) -> None:
-    """Check one function: its name, its code, its limits."""
+    """Check one function or class: its name, its code, its limits."""
     _require(is_object_name(spec.name), _bad_name("a function", spec.name))
     _check_code(spec)
     of = f"function {spec.name!r}"
@@ -71,6 +101,13 @@ def check_function(spec: FunctionSpec) -> None:
     _check_resources(of, spec.resources)
     _check_scaling(of, spec.scaling)
     _check_retries(of, spec.retries)
+    _check_concurrency(of, spec)
+    _check_class(of, spec)
+    for label, values in spec.labels.items():
+        _require(
+            bool(label) and bool(values),
+            f"{of}: expected a label and values that it may have, got {label!r}: {values!r}",
+        )
 
 
 def _check_code(spec: FunctionSpec) -> None:
@@ -99,6 +136,51 @@ def _check_resources(of: str, asked: Resources) -> None:
             asked.memory_limit_mib > 0 and asked.memory_limit_mib >= asked.memory_mib,
             f"{of}: the memory limit ({asked.memory_limit_mib} MiB) must not be below the request "
             f"({asked.memory_mib} MiB)",
+        )
+
+    for each in asked.gpu:
+        try:
+            devices.parse(each)
+        except InvalidError as error:
+            raise RefusedError("invalid", f"{of}: {error}") from None
+
+
+def _check_concurrency(of: str, spec: FunctionSpec) -> None:
+    most, target = spec.concurrency.max_inputs, spec.concurrency.target_inputs
+    _require(1 <= most <= MAX_CONCURRENCY, f"{of}: expected max_inputs of 1 to {MAX_CONCURRENCY}, got {most}")
+    _require(0 <= target <= most, f"{of}: expected target_inputs of up to max_inputs ({most}), got {target}")
+    batching = spec.batching
+    if batching is None:
+        return
+    _require(
+        1 <= batching.max_batch_size <= MAX_BATCH,
+        f"{of}: expected max_batch_size of 1 to {MAX_BATCH}, got {batching.max_batch_size}",
+    )
+    _require(
+        0 <= batching.wait_ms <= MAX_BATCH_WAIT_MS,
+        f"{of}: expected wait_ms of 0 to {MAX_BATCH_WAIT_MS}, got {batching.wait_ms}",
+    )
+    generators = spec.is_generator or any(method.is_generator for method in spec.methods.values())
+    _require(not generators, f"{of}: a generator cannot take its inputs in batches")
+    _require(
+        len(spec.methods) <= 1,
+        f"{of}: a class that takes its inputs in batches has one method, this one has {len(spec.methods)}",
+    )
+
+
+def _check_class(of: str, spec: FunctionSpec) -> None:
+    for name in spec.methods:
+        _require(name.isidentifier(), f"{of}: {name!r} cannot name a method")
+    _require(
+        spec.is_class or not spec.parameters,
+        f"{of} has no methods, so it is no class and takes no parameters",
+    )
+    _check_unique(f"parameter of {of}", [parameter.name for parameter in spec.parameters])
+    for parameter in spec.parameters:
+        _require(
+            parameter.kind in PARAMETER_KINDS,
+            f"{of}: expected the parameter {parameter.name!r} to be one of "
+            f"{', '.join(PARAMETER_KINDS[1:])}, got {parameter.kind!r}",
         )
 
 

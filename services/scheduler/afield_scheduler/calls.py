@@ -1,32 +1,33 @@
 """Requests about one call: cancel it, see what is stored of it, forget it. Stateless: the streams know."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
 
 from afield._bus.connection import Bus
-from afield._bus.direct import get_last
-from afield._bus.errors import PublishRefusedError
-from afield._bus.publisher import RESULT_EXISTS
+from afield._bus.direct import get_newest
 from afield._wire import subjects
 from afield._wire.api import CallRef, CallState, Done
-from afield._wire.codec import decode, encode
+from afield._wire.codec import WireError, decode, encode
 from afield._wire.ids import is_token, parse_call_id
-from afield._wire.messages import CallControl, ErrorInfo, Event, InputPack, InputResult, ResultPack, Status
-from afield._wire.streams import RESULT_TTL
-from afield._wire.subjects import InputSubject, Pack
+from afield._wire.messages import CallControl, ErrorInfo, Event, ResultPack
+from afield._wire.subjects import Pack
+from afield_common.endings import Endings, Verdict
 from afield_common.errors import RefusedError
 from afield_common.jetstream import JetStream
 from afield_common.log import get_logger
+from afield_scheduler.states import call_phase
 
 log = get_logger(__name__)
 
 _CANCEL_S: Final = 8.0
 """Seconds in which a call's inputs must come to an end; its caller or a worker may add some while we look."""
 
-_AT_ONCE: Final = 256
-"""Results stored at the same time."""
+MOST_LISTED: Final = 20_000
+"""Packs that are listed in one reply, which must fit into a message."""
+
+_CANCELLED: Final = Verdict("cancelled", ErrorInfo(kind="cancelled", message="the call was cancelled"))
 
 
 class Calls:
@@ -36,16 +37,39 @@ class Calls:
         """`now` returns Unix time; `app_of` the app id of a function id, `-` when it is not known."""
         self._bus = bus
         self._jet = JetStream(bus)
+        self._endings = Endings(bus, now)
         self._now = now
         self._app_of = app_of
 
     async def get(self, request: CallRef) -> CallState:
-        """Return which packs of a call wait or run, and which have a result."""
+        """Return which packs of a call wait or run, and which have a result, and where it is in its life.
+
+        Raises RefusedError (`exhausted`) for a call of too many packs, unless some of its inputs are asked for.
+        """
         _check(request)
-        listed, _ = await self._pending(request)
-        finished = await self._finished(request)
-        pending = {each.pack for each in listed} - finished
-        return CallState(call_id=request.call_id, pending=_tokens(pending), finished=_tokens(finished))
+        pending, finished = _Found(request), _Found(request)
+        shard = subjects.shard_of(request.call_id)
+        inputs = subjects.inputs_of_call(request.ws, request.call_id)
+        async for page in self._jet.subject_pages(subjects.input_stream(shard), inputs):
+            pending.add(subjects.parse_input(subject).pack for subject in page.subjects)
+        results = subjects.results_of_call(request.ws, request.call_id)
+        async for page in self._jet.subject_pages(subjects.RESULTS_STREAM, results):
+            packs = (subjects.parse_result(subject).pack for subject in page.subjects)
+            finished.add(pack for pack in packs if pack is not None)  # chunks of generators are none
+        # A pack that has its result and is not acknowledged yet is both.
+        waiting = pending.packs - finished.packs
+        over = not waiting if pending.complete else not pending.number
+        return CallState(
+            call_id=request.call_id,
+            pending=_tokens(waiting),
+            finished=_tokens(finished.packs),
+            state=call_phase(
+                stored=bool(pending.number or finished.number),
+                pending=not over,
+                cancelled=over and finished.number > 0 and await self._was_cancelled(request),
+            ),
+            inputs=max(pending.inputs, finished.inputs),
+        )
 
     async def forget(self, request: CallRef) -> Done:
         """Remove the stored results of a call."""
@@ -61,27 +85,21 @@ class Calls:
         run them are told.
         """
         _check(request)
+        wanted = subjects.inputs_of_call(request.ws, request.call_id)
+        shard, indices = subjects.shard_of(request.call_id), frozenset(request.indices)
         function_ids: set[str] = set()
         with anyio.move_on_after(_CANCEL_S) as scope:
-            while pending := await self._end_pending(request):
-                function_ids |= pending
+            while (ended := await self._endings.end(shard, wanted, _CANCELLED, indices=indices)).packs:
+                function_ids |= ended.functions
                 await self._control(request)  # whoever makes retries must know before the next look
         if scope.cancelled_caught:
-            raise RefusedError("unavailable", f"inputs of {request.call_id} keep appearing; try again")
+            raise RefusedError("unavailable", f"inputs of {request.call_id} are still being ended; try again")
         await self._control(request)
         await self._tell(request, function_ids)
         log.info("call cancelled", call_id=request.call_id, inputs=len(request.indices) or "all")
         return Done()
 
-    # -- parts of a cancellation --------------------------------------------------------------------
-
-    async def _end_pending(self, request: CallRef) -> set[str]:
-        """End the inputs that are there now; return the functions they were for, none if there were none."""
-        listed, last_seq = await self._pending(request)
-        pending = [each for each in listed if _concerned(each.pack, request.indices)]
-        if pending:
-            await self._end(request, pending, last_seq)
-        return {each.function_id for each in pending}
+    # -- parts ----------------------------------------------------------------------------------------
 
     async def _control(self, request: CallRef) -> None:
         """Tell those who run the call. At most once, hence repeated by the caller of a cancellation if need be."""
@@ -92,79 +110,6 @@ class Calls:
             terminate_containers=request.terminate_containers,
         )
         await self._bus.publish(subjects.call_control(request.ws, request.call_id), encode(control))
-
-    async def _end(self, request: CallRef, pending: list[InputSubject], last_seq: int) -> None:
-        limit = anyio.CapacityLimiter(_AT_ONCE)
-
-        async def end(each: InputSubject) -> None:
-            async with limit:
-                kept = [i for i in each.pack.indices if request.indices and i not in request.indices]
-                if not kept or await self._move(each, kept):
-                    await self._store(request.ws, each, set(kept))
-
-        async with anyio.create_task_group() as tasks:
-            for each in pending:
-                tasks.start_soon(end, each)
-        if request.indices:
-            for each in pending:
-                await self._jet.purge(subjects.input_stream(each.shard), str(each))
-        else:
-            # Only up to what we saw: a retry published since has no result yet.
-            stream = subjects.input_stream(subjects.shard_of(request.call_id))
-            whole = subjects.inputs_of_call(request.ws, request.call_id)
-            await self._jet.purge(stream, whole, up_to=last_seq)
-
-    async def _move(self, each: InputSubject, kept: list[int]) -> bool:
-        """Give the inputs of a pack that are not cancelled packs of their own; False if the pack is gone."""
-        stored = await get_last(self._bus, subjects.input_stream(each.shard), str(each))
-        if stored is None:
-            return False
-        whole = decode(InputPack, stored.data)
-        for index in kept:
-            alone = InputPack(
-                call_id=whole.call_id,
-                function_id=whole.function_id,
-                kind=whole.kind,
-                first=index,
-                args=(whole.args[index - whole.first],),
-                sent_at=whole.sent_at,
-                caller_host=whole.caller_host,
-                parent=whole.parent,
-                attempt=whole.attempt,
-                losses=whole.losses,
-                not_before=whole.not_before,
-            )
-            subject = str(each._replace(pack=Pack(index, 1)))
-            await self._publish(subject, encode(alone), f"{each.call_id}.{index}-1.{each.attempt}")
-        return True
-
-    async def _store(self, ws: str, each: InputSubject, kept: set[int]) -> None:
-        error = ErrorInfo(kind="cancelled", message="the call was cancelled")
-        results = tuple(
-            InputResult(index=i, status=status, error=None if i in kept else error)
-            for i, status in ((i, _status(i, kept)) for i in each.pack.indices)
-        )
-        pack = ResultPack(
-            call_id=each.call_id,
-            first=each.pack.first,
-            results=results,
-            container_id="",
-            worker_id="",
-            stored_by=self._now(),
-        )
-        subject = subjects.result(ws, each.call_id, each.pack)
-        # Whoever spawned the call may ask late, and the subject does not say whether it was spawned.
-        await self._publish(
-            subject, encode(pack), f"{each.call_id}.{each.pack}.cancel", ttl=RESULT_TTL["spawn"]
-        )
-
-    async def _publish(self, subject: str, payload: bytes, msg_id: str, *, ttl: float | None = None) -> None:
-        try:
-            await self._bus.publisher.publish(subject, payload, msg_id=msg_id, ttl=ttl)
-        except PublishRefusedError as refused:
-            if refused.err_code != RESULT_EXISTS:
-                raise
-            # Somebody was faster, and the first one stands.
 
     async def _tell(self, request: CallRef, function_ids: set[str]) -> None:
         for function_id in function_ids:
@@ -180,24 +125,45 @@ class Calls:
             subject = subjects.event(request.ws, app_id, function_id, request.call_id)
             await self._bus.publish(subject, encode(event))
 
-    # -- what is stored -----------------------------------------------------------------------------
-
-    async def _pending(self, request: CallRef) -> tuple[list[InputSubject], int]:
-        """The packs of a call in its input stream, and that stream's last sequence when they were listed."""
-        stream = subjects.input_stream(subjects.shard_of(request.call_id))
-        found = await self._jet.subjects(stream, subjects.inputs_of_call(request.ws, request.call_id))
-        return [subjects.parse_input(subject) for subject in found.subjects], found.last_seq
-
-    async def _finished(self, request: CallRef) -> set[Pack]:
-        """The packs of a call that have a result; a generator's chunks are none."""
+    async def _was_cancelled(self, request: CallRef) -> bool:
+        """Tell whether a call that is over was cancelled: then its last result says so, as none comes after that."""
         wanted = subjects.results_of_call(request.ws, request.call_id)
-        found = await self._jet.subjects(subjects.RESULTS_STREAM, wanted)
-        packs = (subjects.parse_result(subject).pack for subject in found.subjects)
-        return {pack for pack in packs if pack is not None}
+        stored = await get_newest(self._bus, subjects.RESULTS_STREAM, wanted)
+        if stored is None or subjects.parse_result(stored.subject).pack is None:
+            return False
+        try:
+            results = decode(ResultPack, stored.data).results
+        except WireError as error:
+            log.warning("cannot read a result", subject=stored.subject, error=str(error))
+            return False
+        return any(result.status == "cancelled" for result in results)
 
 
-def _status(index: int, kept: set[int]) -> Status:
-    return "moved" if index in kept else "cancelled"
+class _Found:
+    """Packs of a call, found page by page."""
+
+    def __init__(self, request: CallRef) -> None:
+        self._call_id = request.call_id
+        self._indices = frozenset(request.indices)
+        self.complete = not self._indices
+        self.packs: set[Pack] = set()
+        """Those that were asked for."""
+        self.number = 0
+        """Of all packs."""
+        self.inputs = 0
+
+    def add(self, packs: Iterable[Pack]) -> None:
+        """Take note of more. Raises RefusedError when they are too many for a reply."""
+        for pack in packs:
+            self.number += 1
+            self.inputs = max(self.inputs, pack.first + pack.size)
+            if self.complete or not self._indices.isdisjoint(pack.indices):
+                self.packs.add(pack)
+        if len(self.packs) > MOST_LISTED:
+            raise RefusedError(
+                "exhausted",
+                f"{self._call_id} has more than {MOST_LISTED:,} packs of inputs; ask for some inputs by their index",
+            )
 
 
 def _check(request: CallRef) -> None:
@@ -207,10 +173,6 @@ def _check(request: CallRef) -> None:
         parse_call_id(request.call_id)
     except ValueError as error:
         raise RefusedError("invalid", str(error)) from None
-
-
-def _concerned(pack: Pack, indices: tuple[int, ...]) -> bool:
-    return not indices or any(index in pack.indices for index in indices)
 
 
 def _tokens(packs: set[Pack]) -> tuple[str, ...]:

@@ -15,15 +15,31 @@ ONE_BY_ONE: Final = 16
 """Up to so many functions are asked for one by one; beyond, one list of all consumers is cheaper."""
 
 
-class Demand(NamedTuple):
-    """The answer: packs by function id, and the functions that lack a consumer (it expired unused)."""
+class Inputs(NamedTuple):
+    """The packs of one function, in both lanes."""
 
-    backlog: dict[str, int]
+    waiting: int = 0
+    """Nobody has them."""
+    delivered: int = 0
+    """Some worker has them, or they wait for their next attempt."""
+    pulls: int = 0
+    """Open requests of workers."""
+
+    @property
+    def backlog(self) -> int:
+        """Packs that wait or run."""
+        return self.waiting + self.delivered
+
+
+class Demand(NamedTuple):
+    """The answer: what there is by function id, and the functions that lack a consumer (it expired unused)."""
+
+    inputs: dict[str, Inputs]
     dormant: set[str]
 
 
 async def look(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
-    """Return the backlog of these functions."""
+    """Return what there is of these functions."""
     wanted = list(functions)
     if len(wanted) > ONE_BY_ONE:
         return await sweep(jet, wanted)
@@ -42,7 +58,7 @@ async def look(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
 
 
 async def sweep(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
-    """Return the backlog of these functions from one list of the consumers of each shard."""
+    """Return what there is of these functions from one list of the consumers of each shard."""
     wanted = list(functions)
     found: dict[str, ConsumerState] = {}
     for shard in {function.shard for function in wanted}:
@@ -61,14 +77,18 @@ async def sweep(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
 def _sum(functions: Iterable[FunctionRecord], states: dict[tuple[str, Lane], ConsumerState | None]) -> Demand:
     demand = Demand({}, set())
     for function in functions:
-        backlog = 0
+        inputs = Inputs()
         for lane in LANES:
             state = states[function.function_id, lane]
             if state is None:
                 demand.dormant.add(function.function_id)
             else:
-                backlog += state.pending + state.ack_pending
-        demand.backlog[function.function_id] = backlog
+                inputs = Inputs(
+                    inputs.waiting + state.pending,
+                    inputs.delivered + state.ack_pending,
+                    inputs.pulls + state.waiting_pulls,
+                )
+        demand.inputs[function.function_id] = inputs
     return demand
 
 

@@ -23,8 +23,12 @@ from afield_common.log import get_logger
 from afield_scheduler import demand
 from afield_scheduler.agenda import Agenda
 from afield_scheduler.backoff import Backoff
+from afield_scheduler.bounded import Bounded
+from afield_scheduler.closings import Closings, unschedulable
+from afield_scheduler.demand import Inputs
 from afield_scheduler.fleet import Fleet
-from afield_scheduler.planner import decide
+from afield_scheduler.notices import Pulling
+from afield_scheduler.planner import Decision, decide
 from afield_scheduler.settings import SchedulerSettings
 from afield_scheduler.snapshot import Placed, Snapshot, Starting
 from afield_scheduler.waiting import Complaints
@@ -38,7 +42,10 @@ COLD_GAP_S: Final = 0.05
 WARM_GAP_S: Final = 0.25
 """Seconds between looks that wake-ups may cause, at a function without and with containers."""
 
-_READY_KEPT: Final = 10_000
+SETTLE_S: Final = 2.0
+"""Seconds after the start of a lead in which workers may still come that nobody knows of: so long nothing is given up."""
+
+_CONTAINERS_KEPT: Final = 10_000
 _STRANGERS_KEPT: Final = 1_000
 
 
@@ -55,16 +62,21 @@ class Director:
         self._fleet = Fleet(bus)
         self._agenda = Agenda()
         self._backoff = Backoff()
+        self._closings = Closings(bus, tasks, self._on_closed)
         self.complaints: Final = Complaints()
+        self.pulling: Final = Pulling()
         self.leading = False
+        self._led_at = 0.0
         self._roused = anyio.Event()
         self._sweep_at = 0.0
         self._awaken_all = False
         self._woken: dict[str, float] = {}
         self._looked: dict[str, float] = {}
         self._dormant: set[str] = set()
-        self._strangers: dict[str, float] = {}
-        self._ready: dict[str, None] = {}
+        self._strangers: Bounded[str, float] = Bounded(_STRANGERS_KEPT)
+        self._ready: Bounded[str, None] = Bounded(_CONTAINERS_KEPT)
+        self._asked: Bounded[str, int] = Bounded(_CONTAINERS_KEPT)
+        """The version of the function that a container was asked for with."""
         self._suspects: set[str] = set()
         self._short: set[str] = set()
         """Functions that need more containers than there is room for."""
@@ -74,11 +86,13 @@ class Director:
     def lead(self, leading: bool) -> None:
         """Take over, or stand back."""
         self.leading = leading
+        self._led_at = time.monotonic()
         self._agenda.clear()
         self._woken.clear()
         self._short.clear()
         self._snapshot.forget_plans()
         self.complaints.clear()
+        self.pulling.clear()
         self.refresh()
 
     def refresh(self) -> None:
@@ -94,7 +108,7 @@ class Director:
         now = time.monotonic()
         function = self._snapshot.functions.get(wake.function_id)
         if function is None:
-            self._remember_stranger(wake.function_id, now)
+            self._strangers[wake.function_id] = now  # a wake-up can overtake the news of its function
             return
         self._woken[wake.function_id] = now
         count, waiting = self._snapshot.count(wake.function_id), self._snapshot.waiting(wake.function_id)
@@ -120,20 +134,21 @@ class Director:
         woken = self._strangers.pop(record.function_id, None)
         if woken is not None and now - woken < WOKEN_S:
             self.on_wake(Wake(ws=record.ws, function_id=record.function_id, outstanding=1))
-        elif record.spec.scaling.min_containers:
+        elif record.spec.scaling.min_containers or known not in (None, record):
             self._look_by(record.function_id, now)
 
-    def on_function_gone(self, function_id: str) -> None:
+    def on_function_gone(self, function_id: str, reason: str = "its app was stopped") -> None:
         """A function's app was stopped."""
         self._snapshot.remove_function(function_id)
         self._agenda.cancel(function_id)
         self._backoff.forget(function_id)
         self.complaints.settle(function_id)
+        self.pulling.forget(function_id)
         for table in (self._woken, self._looked, self._strangers):
             table.pop(function_id, None)
         self._dormant.discard(function_id)
         self._short.discard(function_id)
-        self._stop_all(function_id, "its app was stopped")
+        self._stop_all(function_id, reason)
 
     def on_worker(self, record: WorkerRecord) -> None:
         """A worker reported."""
@@ -148,27 +163,60 @@ class Director:
 
     def on_worker_gone(self, worker_id: str) -> None:
         """A worker died, or left."""
-        log.warning("worker is gone", worker_id=worker_id)
-        for function_id in self._snapshot.remove_worker(worker_id):
-            self._look_by(function_id, time.monotonic())
+        if worker_id in self._snapshot.workers:
+            log.warning("worker is gone", worker_id=worker_id)
+        now = time.monotonic()
+        for function_id in self._snapshot.remove_worker(worker_id, now):
+            self._look_by(function_id, now)
 
     def on_event(self, event: Event) -> None:
         """A worker told what became of a container, ahead of its next report."""
         now = time.monotonic()
         if event.kind == "container.ready":
             self._ready[event.container_id] = None
-            if len(self._ready) > _READY_KEPT:
-                del self._ready[next(iter(self._ready))]
+            if self._is_current(event):
+                self._backoff.ready(event.function_id)
         elif event.kind in ("container.failed", "container.stopped"):
-            seen = self._snapshot.is_ready(event.container_id, event.function_id)
-            was_ready = seen or event.container_id in self._ready
-            self._ready.pop(event.container_id, None)
-            if event.kind == "container.failed":
-                self._backoff.failed(event.function_id, was_ready=was_ready, now=now)
-            self._snapshot.ended(event.container_id, event.function_id)
-            if event.function_id in self._snapshot.functions:
-                self._look_by(event.function_id, now)
-            self._use_room(now)
+            self._on_ended(event, now)
+
+    def _on_ended(self, event: Event, now: float) -> None:
+        function_id = event.function_id
+        seen = self._snapshot.is_ready(event.container_id, function_id)
+        was_ready = seen or event.container_id in self._ready
+        current = self._is_current(event)
+        self._ready.pop(event.container_id, None)
+        self._asked.pop(event.container_id, None)
+        self._snapshot.ended(event.container_id, function_id)
+        function = self._snapshot.functions.get(function_id)
+        if event.kind == "container.failed" and current:
+            self._backoff.failed(function_id, was_ready=was_ready, now=now, error=event.error)
+            error = self._backoff.hopeless(function_id, now)
+            if function is not None and error is not None and self._is_stuck(function):
+                self._closings.begin(function, error, lambda: self._is_stuck(function))
+        if function is not None:
+            self._look_by(function_id, now)
+        self._use_room(now)
+
+    def _is_current(self, event: Event) -> bool:
+        """Tell whether a container runs its function's present version, as far as is known."""
+        function = self._snapshot.functions.get(event.function_id)
+        asked = self._asked.get(event.container_id)
+        return asked is None or (function is not None and asked == function.version)
+
+    def _is_stuck(self, function: FunctionRecord) -> bool:
+        """Tell whether a function, still of this version, has no container that could run an input, or runs one."""
+        current = self._snapshot.functions.get(function.function_id)
+        return (
+            self.leading
+            and current is not None
+            and current.version == function.version
+            and not self._snapshot.is_served(function.function_id)
+        )
+
+    def _on_closed(self, function_id: str) -> None:
+        """Its inputs have been ended: see what is left."""
+        if function_id in self._snapshot.functions:
+            self._look_by(function_id, time.monotonic())
 
     def _use_room(self, now: float) -> None:
         """There may be more room than before: whoever needs it most gets it at once, the others after a look."""
@@ -178,12 +226,6 @@ class Director:
                 self._decide(function)
             else:
                 self._look_by(function_id, now)
-
-    def _remember_stranger(self, function_id: str, now: float) -> None:
-        """A wake-up can overtake the news of its function."""
-        self._strangers[function_id] = now
-        if len(self._strangers) > _STRANGERS_KEPT:
-            del self._strangers[next(iter(self._strangers))]
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -228,7 +270,7 @@ class Director:
         elif due:
             found = await demand.look(self._jet, [functions[f] for f in due])
             await self._awaken(found.dormant)
-            self._take(found.backlog)
+            self._take(found.inputs)
 
     async def _sweep(self) -> None:
         """Look at all functions, and for containers that should not be."""
@@ -241,7 +283,7 @@ class Director:
             await self._awaken(found.dormant)
             found = await demand.sweep(self._jet, list(functions.values()))
             self._dormant = set()
-        self._take(found.backlog)
+        self._take(found.inputs)
         strays = {placed.record.container_id: placed for placed in self._snapshot.strays()}
         for container_id in strays.keys() & self._suspects:  # twice: the news of a function may be late
             self._stop(strays[container_id], "its function is gone", only_if_idle=False)
@@ -261,15 +303,17 @@ class Director:
             log.warning("could not create consumers", function_id=function.function_id, error=str(error))
         self._look_by(function.function_id, time.monotonic())
 
-    def _take(self, backlog: dict[str, int]) -> None:
+    def _take(self, found: dict[str, Inputs]) -> None:
         """Decide on fresh figures."""
         now = time.monotonic()
-        for function_id, packs in backlog.items():
+        for function_id, inputs in found.items():
             function = self._snapshot.functions.get(function_id)
             if function is None:
                 continue
-            self._snapshot.backlog[function_id] = packs
+            self._snapshot.backlog[function_id] = inputs.backlog
             self._looked[function_id] = now
+            free = self._snapshot.free_on(function_id) if inputs.waiting and not inputs.pulls else ()
+            self.pulling.look(function_id, packs=inputs.waiting, pulls=inputs.pulls, workers=free, now=now)
             self._decide(function)
             if self._active(function, now):
                 self._look_by(function_id, now + self._settings.look_s)
@@ -295,7 +339,7 @@ class Director:
     def _decide(self, function: FunctionRecord) -> None:
         if not self.leading:
             return
-        decision = decide(self._snapshot, function, self._backoff, now=time.monotonic(), wall=time.time())
+        decision = self._decision(function)
         for placed in decision.stop:
             self._stop(placed, "idle", only_if_idle=True)
         for placed in (*decision.evict, *decision.retire):
@@ -309,6 +353,8 @@ class Director:
             )
             reason = f"it made room for {function.spec.name}"
             self._stop(placed, reason, only_if_idle=not retire, when_idle=retire)
+        for placed in decision.reduce:
+            self._stop(placed, "fewer containers may run", only_if_idle=False, when_idle=True)
         for worker_id in decision.start_on:
             self._start(function, worker_id)
         now = time.monotonic()
@@ -319,13 +365,30 @@ class Director:
             self._short.discard(function.function_id)
         if decision.again_at is not None:
             self._look_by(function.function_id, decision.again_at)
+        if decision.never:
+            self._give_up(function, decision.waiting, now)
         self._complain(function, decision.waiting)
+
+    def _give_up(self, function: FunctionRecord, reason: str, now: float) -> None:
+        """End the inputs of a function that no worker can ever run."""
+        if now < self._led_at + SETTLE_S:
+            self._look_by(function.function_id, self._led_at + SETTLE_S)
+        elif self._snapshot.backlog.get(function.function_id, 0):
+            error = unschedulable(function, reason)
+            self._closings.begin(function, error, lambda: self._is_hopeless(function))
+
+    def _is_hopeless(self, function: FunctionRecord) -> bool:
+        return self._is_stuck(function) and self._decision(function).never
+
+    def _decision(self, function: FunctionRecord) -> Decision:
+        return decide(self._snapshot, function, self._backoff, now=time.monotonic(), wall=time.time())
 
     def _start(self, function: FunctionRecord, worker_id: str) -> None:
         start = Starting(
             new_id("ta"), function.function_id, worker_id, function.spec.resources, time.monotonic()
         )
         self._snapshot.add_start(start)
+        self._asked[start.container_id] = function.version
         self._tasks.start_soon(self._request_start, function, start)
 
     async def _request_start(self, function: FunctionRecord, start: Starting) -> None:
@@ -363,6 +426,9 @@ class Director:
     def _complain(self, function: FunctionRecord, reason: str) -> None:
         """Tell why a function gets no container, once and when it changes."""
         if not self.complaints.note(function.function_id, reason, time.monotonic()):
+            look_at = self.complaints.look_at(function.function_id)
+            if look_at is not None:
+                self._look_by(function.function_id, look_at)
             return
         log.warning("function waits", function_id=function.function_id, reason=reason)
         event = Event(

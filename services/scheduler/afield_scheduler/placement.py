@@ -1,11 +1,12 @@
 """Where containers go: filter the hosts, rank them, plan. A pure function, and a deterministic one."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from afield._wire.functions import FunctionSpec, Resources
-from afield_scheduler.devices import take, without
+from afield.exception import InvalidError
+from afield_common.devices import choose, take, without
 
 LEAST_MEMORY_MIB: Final = 8
 """Memory that a container is counted with at least, so that no host takes endlessly many that ask for nothing."""
@@ -14,6 +15,9 @@ OVERCOMMIT: Final = 4
 """How many times over the cores of a host may be promised, so that no function is left without any container."""
 
 UNBOUNDED: Final = 2**31
+
+MOST_TOLD: Final = 20
+"""Workers whose reasons are told."""
 
 _EPSILON: Final = 1e-9
 
@@ -27,6 +31,8 @@ class Need(NamedTuple):
     runner: str = "auto"
     first: bool = False
     """Its function has nobody who could run an input: cores may be promised OVERCOMMIT times over for it."""
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What the worker must be labelled with, and the values that will do."""
 
 
 class Taken(NamedTuple):
@@ -35,12 +41,15 @@ class Taken(NamedTuple):
     resources: Resources
     cores: bool = True
     """Whether its cores are taken: one that waits for calls of its own, or is about to leave idle, needs none."""
+    gpus: tuple[str, ...] = ()
+    """The kinds of the devices that it has, where its worker has said so."""
 
 
 def need_of(spec: FunctionSpec) -> Need:
     """Return what one container of a function asks for."""
     asked = spec.resources
-    return Need(asked.cpu, max(asked.memory_mib, LEAST_MEMORY_MIB), asked.gpu, spec.runner)
+    memory = max(asked.memory_mib, LEAST_MEMORY_MIB)
+    return Need(asked.cpu, memory, asked.gpu, spec.runner, labels=tuple(spec.labels.items()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +61,10 @@ class Host:
     memory_mib: int
     gpus: tuple[str, ...] = ()
     runners: tuple[str, ...] = ("process",)
+    labels: Mapping[str, str] = field(default_factory=dict)
     draining: bool = False
+    stalled: str = ""
+    """What keeps its worker from pulling."""
     refused: str = ""
     """Why its worker refused this function a moment ago."""
     cpus_free: float
@@ -76,13 +88,13 @@ class Host:
 def occupied(host: Host, containers: Iterable[Taken]) -> Host:
     """Return the host with these containers on it. Called for every decision, hence the plain sums."""
     cpu, memory, devices, number = 0.0, 0, host.gpus_free, 0
-    for resources, cores in containers:
+    for resources, cores, gpus in containers:
         number += 1
         if cores:
             cpu += resources.cpu
         memory += max(resources.memory_mib, LEAST_MEMORY_MIB)
         if resources.gpu:
-            devices = without(devices, take(devices, resources.gpu) or ())
+            devices = without(devices, gpus or take(devices, resources.gpu) or ())
     return replace(
         host,
         cpus_free=host.cpus_free - cpu,
@@ -124,7 +136,15 @@ def _never(need: Need, host: Host) -> Misfit | None:
         return Misfit(f"has {host.cpus:g} cores, {need.cpu:g} are asked for", True)
     if need.memory_mib > host.memory_mib:
         return Misfit(f"has {host.memory_mib} MiB of memory, {need.memory_mib} are asked for", True)
-    if take(host.gpus, need.gpu) is None:
+    for label, values in need.labels:
+        if host.labels.get(label) not in values:
+            has = f"is labelled {label}={host.labels[label]}" if label in host.labels else f"has no {label}"
+            return Misfit(f"{has}, {' or '.join(values)} is asked for", True)
+    try:
+        fitting = take(host.gpus, need.gpu)
+    except InvalidError as error:
+        return Misfit(str(error), True)
+    if fitting is None:
         has = ", ".join(host.gpus) or "no GPU"
         return Misfit(f"has {has}, {' or '.join(need.gpu)} is asked for", True)
     return None
@@ -133,6 +153,8 @@ def _never(need: Need, host: Host) -> Misfit | None:
 def _not_now(need: Need, host: Host) -> Misfit | None:
     if host.draining:
         return Misfit("is being drained", False)
+    if host.stalled:
+        return Misfit(f"does not pull: {host.stalled}", False)
     if host.refused:
         return Misfit(f"refused: {host.refused}", False)
     extra = (OVERCOMMIT - 1) * host.cpus if need.first else 0.0
@@ -150,19 +172,35 @@ def _not_now(need: Need, host: Host) -> Misfit | None:
 def place(need: Need, hosts: Sequence[Host], count: int) -> Plan:
     """Return where to start up to `count` containers.
 
-    Each goes to the host that is least loaded afterwards; ties go to the smaller worker id. The same arguments always
-    give the same plan.
+    Each goes to a host that has the device preferred most, of those to the one that is least loaded afterwards; ties go
+    to the smaller worker id. The same arguments always give the same plan.
     """
     state = {host.worker_id: host for host in hosts}
+    misfits = {host.worker_id: misfit(need, host) for host in hosts}
+    ranks = {host.worker_id: _rank(need, host) for host in hosts if misfits[host.worker_id] is None}
     chosen: list[str] = []
-    while len(chosen) < count:
-        fitting = [host for host in state.values() if misfit(need, host) is None]
-        if not fitting:
-            return Plan(tuple(chosen), {h.worker_id: m for h in state.values() if (m := misfit(need, h))})
-        best = min(fitting, key=lambda host: (_load_after(need, host), host.worker_id))
-        state[best.worker_id] = best.with_container(need)
-        chosen.append(best.worker_id)
-    return Plan(tuple(chosen), {})
+    while len(chosen) < count and ranks:
+        best = min(ranks, key=ranks.__getitem__)
+        chosen.append(best)
+        host = state[best] = state[best].with_container(need)
+        misfits[best] = misfit(need, host)
+        if misfits[best] is None:
+            ranks[best] = _rank(need, host)
+        else:
+            del ranks[best]
+    if len(chosen) == count:
+        return Plan(tuple(chosen), {})
+    return Plan(tuple(chosen), {worker_id: why for worker_id, why in misfits.items() if why is not None})
+
+
+def ever(need: Need, host: Host) -> bool:
+    """Tell whether a host could take a container if nothing else was on it."""
+    return _never(need, host) is None
+
+
+def _rank(need: Need, host: Host) -> tuple[int, float, str]:
+    chosen = choose(host.gpus_free, need.gpu) if need.gpu else None
+    return (chosen[0] if chosen else 0, _load_after(need, host), host.worker_id)
 
 
 def _load_after(need: Need, host: Host) -> float:
@@ -177,5 +215,6 @@ def explain(plan: Plan) -> str:
     if not plan.misfits:
         return "no worker is there"
     start = "no worker can run it" if plan.never else "no worker has room now"
-    each = "; ".join(f"{worker} {misfit.reason}" for worker, misfit in sorted(plan.misfits.items()))
-    return f"{start}: {each}"
+    reasons = [f"{worker} {misfit.reason}" for worker, misfit in sorted(plan.misfits.items())]
+    more = f"; and {len(reasons) - MOST_TOLD:,} more" if len(reasons) > MOST_TOLD else ""
+    return f"{start}: {'; '.join(reasons[:MOST_TOLD])}{more}"

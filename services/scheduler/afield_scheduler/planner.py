@@ -7,7 +7,7 @@ from afield_scheduler import autoscale, eviction
 from afield_scheduler.autoscale import Idle, Load
 from afield_scheduler.backoff import Backoff
 from afield_scheduler.placement import Need, Plan, explain, need_of, place
-from afield_scheduler.snapshot import Placed, Room, Snapshot
+from afield_scheduler.snapshot import Crew, Placed, Room, Snapshot
 
 GROW_S: Final = 0.05
 """Seconds until the next look at a function that is still growing."""
@@ -35,6 +35,10 @@ class Decision(NamedTuple):
     """The worker on which room is being made for the first container: whatever gets free there is kept for it."""
     short: bool = False
     """More containers are needed than there is room for: look again when some is free."""
+    reduce: tuple[Placed, ...] = ()
+    """The function's own containers to stop once they have finished what they run: more than it may have."""
+    never: bool = False
+    """Nobody is there who could run an input, and no worker, present or about to come back, ever can."""
 
 
 def decide(
@@ -49,20 +53,56 @@ def decide(
 
     `now` is monotonic, for what we timed ourselves; `wall` is Unix time, for what workers report.
     """
-    load = load_of(snapshot, function, now, wall)
-    count = autoscale.to_start(function.spec.scaling, load)
-    missing = autoscale.desired(function.spec.scaling, load) - load.containers - count
+    crew = snapshot.crew(function.function_id, now, wall)
+    load = load_of(snapshot, function, crew)
+    scaling = function.spec.scaling
+    count = autoscale.to_start(scaling, load)
+    missing = autoscale.desired(scaling, load) - load.containers - count
     if not count:
-        again_at = now + GROW_S if missing > 0 else None
-        return Decision(stop=_to_stop(snapshot, function, load, wall), again_at=again_at)
+        return _without_start(function, crew, load, missing, now, wall)
     ready_at = backoff.ready_at(function.function_id, now, inputs=load.backlog > 0)
     if ready_at > now:
-        reason = "its containers fail; the next one is tried in a moment"
+        error = backoff.error(function.function_id, now)
+        said = f": {error.message}" if error is not None else ""
+        reason = f"its containers fail; the next one is tried in a moment{said}"
         return Decision(waiting=reason, again_at=ready_at)
+    if backoff.failing(function.function_id, now):
+        count = 1
     plan = place(need_of(function.spec), snapshot.hosts(function.function_id), count)
+    if plan.never and not snapshot.may_return(need_of(function.spec), now):
+        alone = not load.containers and not load.leaving
+        return Decision(waiting=explain(plan), never=alone)
     if len(plan.workers) < count:
         return _with_room_made(snapshot, function, plan, count, wall, alone=load.containers == load.waiting)
     return Decision(start_on=plan.workers, again_at=now + GROW_S if missing > 0 else None)
+
+
+def _without_start(
+    function: FunctionRecord, crew: Crew, load: Load, missing: int, now: float, wall: float
+) -> Decision:
+    """Return what to do when nothing is to be started: stop what is too much, and see when to look again."""
+    scaling = function.spec.scaling
+    again_at = now + GROW_S if missing > 0 else None
+    if missing >= 0:
+        return Decision(again_at=again_at)
+    ready = {p.record.container_id: p for p in crew.placed if _is_idle(p)}
+    idle = [Idle(container_id, placed.record.idle_since) for container_id, placed in ready.items()]
+    stop = tuple(ready[container_id] for container_id in autoscale.surplus(scaling, load, idle, wall))
+    over = autoscale.excess(scaling, load) - len(stop)
+    if not stop and (surplus_in := autoscale.next_surplus(scaling, load, idle, wall)) is not None:
+        again_at = now + max(GROW_S, surplus_in)
+    return Decision(stop=stop, reduce=_last_come(crew, over) if over > 0 else (), again_at=again_at)
+
+
+def _is_idle(placed: Placed) -> bool:
+    return placed.record.idle_since > 0 and not placed.record.busy
+
+
+def _last_come(crew: Crew, count: int) -> tuple[Placed, ...]:
+    """Return the busy containers that came last: they have least to lose."""
+    busy = [p for p in crew.placed if not _is_idle(p)]
+    busy.sort(key=lambda p: (p.record.started_at, p.record.container_id), reverse=True)
+    return tuple(busy[:count])
 
 
 def _with_room_made(
@@ -115,25 +155,15 @@ def _ids(containers: tuple[Placed, ...]) -> frozenset[str]:
     return frozenset(placed.record.container_id for placed in containers)
 
 
-def load_of(snapshot: Snapshot, function: FunctionRecord, now: float, wall: float) -> Load:
+def load_of(snapshot: Snapshot, function: FunctionRecord, crew: Crew) -> Load:
     """Return what a function has to do, and who is there to do it."""
-    warming = snapshot.warming(function.function_id, now, wall)
     return Load(
         backlog=snapshot.backlog.get(function.function_id, 0),
-        containers=snapshot.count(function.function_id),
+        containers=crew.number,
         pack_seconds=snapshot.pack_seconds(function.function_id),
         single_use=function.spec.single_use,
-        waiting=snapshot.waiting(function.function_id),
-        warming=warming is not None and warming < WARM_S,
+        waiting=crew.waiting,
+        warming=crew.warming is not None and crew.warming < WARM_S,
+        capacity=autoscale.capacity(function.spec),
+        leaving=crew.leaving,
     )
-
-
-def _to_stop(snapshot: Snapshot, function: FunctionRecord, load: Load, wall: float) -> tuple[Placed, ...]:
-    ready = {
-        placed.record.container_id: placed
-        for placed in snapshot.containers(function.function_id)
-        if placed.record.idle_since > 0 and not placed.record.busy
-    }
-    idle = [Idle(container_id, placed.record.idle_since) for container_id, placed in ready.items()]
-    stop = autoscale.surplus(function.spec.scaling, load, idle, wall)
-    return tuple(ready[container_id] for container_id in stop)

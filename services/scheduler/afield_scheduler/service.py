@@ -1,7 +1,7 @@
 """The scheduler as a service: feeds and wake-ups in, requests to workers out. Decisions are made in director.py."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
@@ -12,17 +12,21 @@ from afield._bus.kv import Bucket, Entry
 from afield._bus.msg import Msg
 from afield._wire import api, subjects
 from afield._wire.codec import WireError, decode
-from afield._wire.functions import AppRecord, FunctionRecord, WorkerRecord
+from afield._wire.functions import AppRecord, FunctionRecord
 from afield._wire.ids import random_body
 from afield._wire.messages import Event, Wake
-from afield._wire.streams import REG, WORKERS
+from afield._wire.streams import REG
 from afield_common.clock import Clock, SystemClock
-from afield_common.micro import MicroService
+from afield_common.errors import RefusedError
+from afield_common.jetstream import JetStream
+from afield_common.micro import Handler, MicroService
 from afield_common.service import Service
 from afield_common.store import wait_for_assets
+from afield_scheduler import demand
 from afield_scheduler.calls import Calls
 from afield_scheduler.director import Director
 from afield_scheduler.leader import Leadership
+from afield_scheduler.roster import Roster
 from afield_scheduler.settings import SchedulerSettings
 from afield_scheduler.snapshot import Snapshot
 
@@ -36,6 +40,7 @@ class SchedulerService(Service[SchedulerSettings]):
         super().__init__(bus, settings)
         self._clock = clock or SystemClock()
         self._snapshot = Snapshot()
+        self._jet = JetStream(bus)
         self._calls = Calls(bus, self._clock.time, self._app_of)
         self._leadership = Leadership(bus, f"scheduler-{random_body()}", self._on_leadership)
         self._remove_hook: Callable[[], None] = lambda: None
@@ -47,7 +52,9 @@ class SchedulerService(Service[SchedulerSettings]):
         await wait_for_assets(self.bus, self.settings.shards)
         self._director = director = Director(self.bus, self.settings, self._snapshot, self.tasks)
         await self.tasks.start(self._follow_records)
-        await self.tasks.start(self._follow_workers)
+        roster = Roster(self.bus, self._clock, director.on_worker, director.on_worker_gone)
+        await self.tasks.start(roster.follow)
+        self.tasks.start_soon(roster.bury, lambda: director.leading, self.settings.sweep_s)
         await self.bus.subscribe(subjects.event("*", "*", "*", "*"), self._on_event)
         await self.bus.subscribe(subjects.ALL_WAKES, self._on_wake)
         self._remove_hook = self.bus.on_reconnect(director.refresh)
@@ -77,6 +84,32 @@ class SchedulerService(Service[SchedulerSettings]):
             workers=tuple(self._snapshot.workers.values()),
             backlog={f: packs for f, packs in self._snapshot.backlog.items() if packs and asked_for(f)},
             waiting={f: reason for f, reason in self._director.complaints.reasons.items() if asked_for(f)},
+            notices=tuple(
+                self._director.pulling.notices(
+                    [f for f in self._snapshot.functions.values() if asked_for(f.function_id)],
+                    self._snapshot.workers.values(),
+                    self._clock.monotonic(),
+                )
+            ),
+        )
+
+    async def function_stats(self, request: api.FunctionStatsRequest) -> api.FunctionStats:
+        """Return how busy a function is: its inputs as the server has them, its containers as workers last told."""
+        function = self._snapshot.functions.get(request.function_id)
+        if function is None or function.ws != request.ws:
+            raise RefusedError("not_found", f"there is no function {request.function_id} in {request.ws!r}")
+        function_id = function.function_id
+        inputs = (await demand.look(self._jet, [function])).inputs[function_id]
+        placed = self._snapshot.containers(function_id)
+        held = sum(each.record.busy for each in placed)
+        stream = await self._jet.request(f"STREAM.INFO.{subjects.input_stream(function.shard)}")
+        return api.FunctionStats(
+            backlog=inputs.waiting + max(0, inputs.delivered - held),
+            containers=self._snapshot.count(function_id),
+            inputs_running=sum(w.inputs_running.get(function_id, 0) for w in self._snapshot.workers.values()),
+            input_headroom=sum(self._snapshot.headroom(each) for each in placed),
+            queued=stream["state"]["messages"],
+            max_queued=max(0, stream["config"]["max_msgs"]),
         )
 
     # -- who leads ----------------------------------------------------------------------------------
@@ -87,23 +120,23 @@ class SchedulerService(Service[SchedulerSettings]):
             self.tasks.start_soon(self._offer_stats)
         else:
             self._micro.remove(api.FLEET_STATS)
+            self._micro.remove(api.FUNCTION_STATS)
 
     async def _offer_stats(self) -> None:
         """Only the leader knows what waits and why."""
-        if self._director.leading:
-            await self._micro.add(api.FLEET_STATS, self.stats)
+        offers: dict[api.Endpoint[Any, Any], Handler] = {
+            api.FLEET_STATS: self.stats,
+            api.FUNCTION_STATS: self.function_stats,
+        }
+        for endpoint, handler in offers.items():
+            if self._director.leading:
+                await self._micro.add(endpoint, handler)
 
     # -- what is heard ------------------------------------------------------------------------------
 
     async def _follow_records(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         bucket = Bucket(self.bus, REG.name.removeprefix("KV_"))
         async with Feed(bucket, ">", self._on_record, self._on_record_gone):
-            task_status.started()
-            await anyio.sleep_forever()
-
-    async def _follow_workers(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        bucket = Bucket(self.bus, WORKERS.name.removeprefix("KV_"))
-        async with Feed(bucket, ">", self._on_worker, self._director.on_worker_gone):
             task_status.started()
             await anyio.sleep_forever()
 
@@ -120,19 +153,14 @@ class SchedulerService(Service[SchedulerSettings]):
     def _on_app(self, app: AppRecord) -> None:
         """A stopped app's functions are gone from now on; their records and consumers are removed bit by bit."""
         if app.state == "stopped":
-            for function_id in app.functions.values():
-                self._director.on_function_gone(function_id)
+            for function_id in {*app.functions.values(), *self._snapshot.functions_of(app.app_id)}:
+                reason = f"app {app.name or app.app_id} was stopped: {app.stop_reason}"
+                self._director.on_function_gone(function_id, reason)
 
     def _on_record_gone(self, key: str) -> None:
         kind, _, rest = key.partition(".")
         if kind == "fn":
             self._director.on_function_gone(rest.rpartition(".")[2])
-
-    def _on_worker(self, entry: Entry) -> None:
-        try:
-            self._director.on_worker(decode(WorkerRecord, entry.data))
-        except WireError as error:
-            self.log.error("cannot read a worker's record", key=entry.key, error=str(error))
 
     def _on_wake(self, msg: Msg) -> None:
         try:

@@ -3,10 +3,16 @@
 from typing import Final, NamedTuple
 
 from afield._wire.functions import FunctionSpec, RetryPolicy
-from afield._wire.messages import ErrorInfo, ErrorKind
+from afield._wire.messages import Attempt, ErrorInfo, ErrorKind
 
 RETRIED: Final[frozenset[ErrorKind]] = frozenset({"exception", "exit", "timeout"})
 """What the user's code did costs an attempt; what the platform did costs none; the rest would not change."""
+
+LONGEST_LINE: Final = 300
+"""Characters of an earlier attempt's error that are kept."""
+
+LONGEST_DELAY_S: Final = 60.0
+"""The longest delay before an attempt that users may ask for."""
 
 
 class Exit(NamedTuple):
@@ -28,6 +34,22 @@ def retry_delay(policy: RetryPolicy, attempt: int) -> float | None:
     if attempt > policy.max_retries:
         return None
     return min(policy.initial_delay * policy.backoff_coefficient ** (attempt - 1), policy.max_delay)
+
+
+def longest_wait(policy: RetryPolicy) -> float:
+    """Return the seconds that an attempt waits at most, whatever the clocks of two hosts, or one set anew, make of it."""
+    return max(policy.max_delay, LONGEST_DELAY_S)
+
+
+def past(number: int, error: ErrorInfo, at: float) -> Attempt:
+    """Return how an attempt ended that was not the last one; `at` is Unix time."""
+    text = error.message.strip().partition("\n")[0]
+    if error.kind in ("exception", "exit"):
+        name = error.type_name.rpartition(".")[2]
+        text = f"{name}: {text}" if name and text else name or text
+    if len(text) > LONGEST_LINE:
+        text = text[: LONGEST_LINE - 1] + "…"
+    return Attempt(number=number, kind=error.kind, message=text, at=at, container_id=error.container_id)
 
 
 def timeout_error(spec: FunctionSpec, container_id: str, log_tail: tuple[str, ...] = ()) -> ErrorInfo:

@@ -14,6 +14,7 @@ from afield._wire.functions import FunctionRecord
 from afield.exception import Error as AfieldError
 from afield_common.log import get_logger
 from afield_worker.code import CodeCache, CodeMissingError
+from afield_worker.gpus import Gpus
 from afield_worker.homes import Homes
 from afield_worker.logs import ContainerLog, Logs
 from afield_worker.runners.base import Container, ContainerHandlers, Runner, RunnerError
@@ -49,6 +50,8 @@ class Place(NamedTuple):
     blob_dir: Path
     """Where guests put large values."""
     settings: WorkerSettings
+    gpus: Gpus
+    """Those of this host; each container gets its own."""
 
 
 class Containers:
@@ -66,7 +69,8 @@ class Containers:
         self.live: dict[str, Live] = {}
 
     def begin(self, container_id: str, record: FunctionRecord) -> Live:
-        """Make room for a container that is about to be started."""
+        """Make room for a container that is about to be started. Its GPUs must be free."""
+        self._place.gpus.allot(container_id, record.spec.resources.gpu)
         subject = subjects.log(record.ws, record.app_id, record.function_id, container_id)
         live = Live(record, self._logs.open(subject, container_id, record.function_id))
         self.live[container_id] = live
@@ -94,6 +98,7 @@ class Containers:
 
     def forget(self, container_id: str) -> None:
         """A container is gone: send the rest of its output, remove its home."""
+        self._place.gpus.free(container_id)
         live = self.live.pop(container_id, None)
         if live is not None:
             live.log.flush()
@@ -136,8 +141,7 @@ class Containers:
             blob_dir=str(self._place.blob_dir),
             serialized_path=str(pickled),
         )
-        limit = record.spec.resources.memory_limit_mib
-        return await self._runner.start(start, self._environment(container_id, record), limit, handlers)
+        return await self._runner.start(start, self._environment(container_id, record), handlers)
 
     def _environment(self, container_id: str, record: FunctionRecord) -> dict[str, str]:
         """What lets user code find the platform that it runs on."""
@@ -152,4 +156,5 @@ class Containers:
             "AFIELD_FUNCTION_ID": record.function_id,
             "AFIELD_CONTAINER_ID": container_id,
             "AFIELD_WORKER_ID": self._place.worker_id,
+            **self._place.gpus.environment(container_id),
         }

@@ -1,42 +1,42 @@
 """What is special about generators: values that travel before the end, credit, and that they run only once. Pure."""
 
-from collections.abc import Callable
-from typing import Final
-
 from afield._wire import guest
 from afield._wire.messages import ErrorInfo
 from afield._wire.streams import ACK_WAIT, RESULT_TTL
 from afield_worker import attempts
+from afield_worker.container import Container
 from afield_worker.discipline import Discipline
+from afield_worker.feeder import GENERATOR_WINDOW, Feeder
 from afield_worker.held import Held
 from afield_worker.instructions import Instruction, Send, StoreChunk
 from afield_worker.ledger import Ledger
-from afield_worker.slots import Container, Slots
-
-GENERATOR_WINDOW: Final = 128
-"""Values that a generator may be ahead of its caller."""
-
-GoOn = Callable[[Slots, float, list[Instruction]], list[Instruction]]
+from afield_worker.offspring import Offspring
 
 
 class Generators:
-    """The pool's events that concern generators. `go_on` lets a function's other packs go on."""
+    """The pool's events that concern generators."""
 
-    __slots__ = ("_containers", "_discipline", "_go_on", "_ledger")
+    __slots__ = ("_containers", "_discipline", "_feeder", "_ledger", "_offspring")
 
     def __init__(
-        self, containers: dict[str, Container], ledger: Ledger, discipline: Discipline, go_on: GoOn
+        self,
+        containers: dict[str, Container],
+        ledger: Ledger,
+        discipline: Discipline,
+        feeder: Feeder,
+        offspring: Offspring,
     ) -> None:
         self._containers = containers
         self._ledger = ledger
         self._discipline = discipline
-        self._go_on = go_on
+        self._feeder = feeder
+        self._offspring = offspring
 
     def yields(self, container_id: str, frame: guest.Yields, now: float) -> list[Instruction]:
         """A generator yielded values."""
         container = self._containers.get(container_id)
-        held = container.running if container is not None else None
-        if container is None or held is None or held.token != frame.token:
+        held = container.running.get(frame.token) if container is not None else None
+        if container is None or held is None:
             return []
         held.yielded = frame.first + len(frame.values)
         self._watch(container, held, now)
@@ -84,25 +84,29 @@ class Generators:
     def _end(
         self, container: Container, held: Held, now: float, error: ErrorInfo | None, out: list[Instruction]
     ) -> None:
-        """End a generator that runs: with an error, or by stepping back."""
+        """End a generator that runs: with an error, or by stepping back. Its container ends, as it still runs there."""
         slots = container.function
         if error is None and held.num_delivered > 1:
             error = attempts.lost_generator_error(slots.record.spec, container.id)
         held.chunks_unstored = 0
+        self._offspring.lost(held, out)
         if error is None:
             self._ledger.give_back(held, out, delay=float(ACK_WAIT))
         else:
             self._ledger.fail(held, error, out)
-        container.running = None
-        container.waits.clear()
-        if container.phase == "ready":
+        del container.running[held.token]
+        container.retiring = True
+        slots.close(container)
+        if container.running:
+            out.append(Send(container.id, guest.Cancel(token=held.token)))
+        elif container.phase == "ready":
+            container.waits.clear()
             self._discipline.stop(container, now, 0.0, out)
-        self._go_on(slots, now, out)
+        self._feeder.go_on(slots, now, out)
 
     def _watch(self, container: Container, held: Held, now: float) -> None:
         """Restart a generator's clock; one that waits for its caller is not late until its values lapse."""
-        if container.phase == "ready" and not container.verdict:
+        if not container.killed and not held.verdict:
             timeout = container.function.record.spec.timeout
             waits = held.yielded >= held.credit
-            limit = max(timeout, RESULT_TTL["generator"]) if waits else timeout
-            self._discipline.patience(container, now + limit)
+            self._discipline.allow(held, now + (max(timeout, RESULT_TTL["generator"]) if waits else timeout))

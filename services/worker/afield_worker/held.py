@@ -1,13 +1,31 @@
 """A pack that this worker holds: what was delivered, how far it is, what came out of it."""
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from math import inf
+from typing import Any, Final, Literal, NamedTuple
 
 from afield._wire.messages import BlobRef, ErrorInfo, InputPack, InputResult
+from afield._wire.streams import MAX_LOSSES
 from afield._wire.subjects import Lane
-from afield_worker.states import PackEvent, PackPhase, next_pack
+from afield_worker.states import (
+    INPUT,
+    INPUT_STATUS,
+    InputEvent,
+    InputPhase,
+    PackEvent,
+    PackPhase,
+    next_input,
+    next_pack,
+)
 
 Delivery = Any
 """The shell's handle of a delivery; the pool only hands it back."""
+
+ALONE_AFTER: Final = MAX_LOSSES // 2
+"""Losses after which a pack runs in a container of its own: if it is at fault, only it ends as lost."""
+
+Interruption = Literal["", "timeout", "cancel", "return"]
+"""Why the input that a pack runs was interrupted; `return`: it is to run elsewhere, as this worker ends."""
 
 
 class Moved(NamedTuple):
@@ -18,6 +36,8 @@ class Moved(NamedTuple):
     losses: int
     delay: float
     """Seconds from now before which it must not start."""
+    error: ErrorInfo | None = None
+    """What ended this attempt, if the other one is the next."""
 
 
 class Held:
@@ -25,16 +45,20 @@ class Held:
 
     __slots__ = (
         "args",
+        "begun",
         "cancelled",
         "chunks",
         "chunks_unstored",
         "container_id",
         "credit",
+        "deadline",
         "delivery",
         "has_blobs",
         "lane",
+        "losses_seen",
         "moved",
         "num_delivered",
+        "open",
         "pack",
         "phase",
         "remaining",
@@ -43,6 +67,8 @@ class Held:
         "since",
         "subject",
         "token",
+        "verdict",
+        "why",
         "yielded",
     )
 
@@ -56,6 +82,7 @@ class Held:
         num_delivered: int,
         now: float,
         *,
+        losses_seen: int = 0,
         fetching: bool = False,
     ) -> None:
         self.token = token
@@ -69,17 +96,28 @@ class Held:
         """The latest delivery: a redelivered twin replaces the handle of the one before."""
         self.num_delivered = num_delivered
         """Deliveries so far, this one included, without those that this worker sent back by itself."""
+        self.losses_seen = losses_seen
+        """How many of the losses among them this worker saw itself; others may have sent it back unharmed."""
         self.has_blobs = fetching
         """Whether some arguments are blobs."""
         self.phase: PackPhase = "fetching" if fetching else "waiting"
         self.since = now
         """When it was delivered; when it was started, once it runs."""
         self.container_id = ""
+        self.deadline = inf
+        """When the input that runs must have ended, or have heeded its interruption; infinity while none runs."""
+        self.verdict: Interruption = ""
+        self.begun = False
+        """Whether user code has it; a batched function lets inputs wait for others."""
+        self.open: InputPhase = "waiting"
+        """The phase of its inputs that have no end."""
         self.remaining = len(pack.args)
-        """Inputs whose end is not known yet."""
+        """How many those are."""
         self.results: dict[int, InputResult] = {}
         self.moved: list[Moved] = []
         self.cancelled: frozenset[int] = frozenset()
+        self.why = ""
+        """Why they are, for people, if it was not their caller who asked for it."""
         self.chunks = 0
         """Chunks of values published."""
         self.chunks_unstored = 0
@@ -95,6 +133,13 @@ class Held:
         """Change the phase. Raises TransitionError, and changes nothing, when the event does not fit."""
         self.phase = next_pack(self.phase, event)
 
+    def start(self, container_id: str, now: float) -> None:
+        """Note that a container has it now."""
+        self.advance("start")
+        self.open = next_input(self.open, "start")
+        self.container_id = container_id
+        self.since = now
+
     @property
     def size(self) -> int:
         """How many inputs it has."""
@@ -102,20 +147,31 @@ class Held:
 
     @property
     def losses(self) -> int:
-        """How often its inputs were lost with a container or a worker before this delivery."""
+        """How often its inputs were lost with a container or a worker before this delivery, at most.
+
+        A delivery that another worker sent back looks like a loss.
+        """
         return self.pack.losses + max(0, self.num_delivered - 1)
+
+    @property
+    def certain_losses(self) -> int:
+        """How many of those are told in the pack, or were seen by this worker."""
+        return self.pack.losses + self.losses_seen
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it was lost so often that nothing else should run beside it, and be lost with it."""
+        return self.losses >= ALONE_AFTER and self.certain_losses > 0
+
+    def has(self, index: int) -> bool:
+        """Tell whether this is an input of the pack, and has no end yet."""
+        first = self.pack.first
+        return first <= index < first + len(self.pack.args) and index not in self.results
 
     def unfinished(self) -> list[int]:
         """The inputs whose end is not known, in order; the guest works in this order."""
         first = self.pack.first
         return [i for i in range(first, first + self.size) if i not in self.results]
-
-    def end(self, result: InputResult) -> None:
-        """Note how an input ended; the first word on an input stands."""
-        first = self.pack.first
-        if first <= result.index < first + self.size and result.index not in self.results:
-            self.results[result.index] = result
-            self.remaining -= 1
 
     def run_seconds(self, now: float) -> float:
         """Return how long its container worked on it, by its own word; without that, how long it has been there.
@@ -127,23 +183,42 @@ class Held:
         there = now - self.since
         return min(told, there) if told > 0 else there
 
-    def fail(self, index: int, error: ErrorInfo) -> None:
-        """Note that an input ended in an error."""
-        self.end(InputResult(index=index, status="error", error=error))
+    # -- the ends of inputs: the first word on an input stands ---------------------------------------------
 
-    def move(self, index: int, *, attempt: int | None = None, lost: bool = False, delay: float = 0.0) -> None:
-        """Note that an input goes on as a pack of one."""
-        if index in self.results:
-            return
-        self.moved.append(
-            Moved(
-                index,
-                attempt or self.pack.attempt,
-                self.losses + 1 if lost else self.losses,
-                delay,
-            )
-        )
-        self.end(InputResult(index=index, status="moved"))
+    def succeed(self, result: InputResult) -> None:
+        """Note the value of an input. Called for every input, hence not by `_end`."""
+        if (self.open, "value") not in INPUT:
+            next_input(self.open, "value")
+        index = result.index
+        if 0 <= index - self.pack.first < len(self.pack.args) and index not in self.results:
+            self.results[index] = result
+            self.remaining -= 1
+
+    def fail(self, index: int, error: ErrorInfo, run_s: float = 0.0) -> None:
+        """Note that an input ended in an error, for good."""
+        if self.pack.history:
+            error = replace(error, history=self.pack.history)
+        self._end(index, "error", InputResult(index=index, status="error", error=error, run_s=run_s))
+
+    def cancel(self, index: int) -> None:
+        """Note that an input ended as cancelled."""
+        error = ErrorInfo(kind="cancelled", message=self.why) if self.why else None
+        self._end(index, "cancel", InputResult(index=index, status="cancelled", error=error))
+
+    def retry(self, index: int, error: ErrorInfo, delay: float) -> None:
+        """Note that an attempt ended in an error, and the next one follows after `delay` seconds."""
+        if self._end(index, "retry"):
+            self.moved.append(Moved(index, self.pack.attempt + 1, self.certain_losses, delay, error))
+
+    def move(self, index: int, *, lost: bool = False) -> None:
+        """Note that an input of several goes on as a pack of one, in the same attempt.
+
+        A pack of one is sent back instead: its next message would have the subject that it has itself.
+        """
+        if self.size == 1:
+            raise ValueError(f"expected a pack of several inputs, got {self!r}: send it back")
+        if self._end(index, "move"):
+            self.moved.append(Moved(index, self.pack.attempt, self.certain_losses + lost, 0.0))
 
     def outcome(self) -> tuple[tuple[InputResult, ...], tuple[Moved, ...]]:
         """Return the results to publish, in order, and what moves on.
@@ -154,3 +229,12 @@ class Held:
             return (), tuple(self.moved)
         results = self.results
         return tuple(results[i] for i in sorted(results)), tuple(self.moved)
+
+    def _end(self, index: int, event: InputEvent, result: InputResult | None = None) -> bool:
+        """Take an input to its end here; False if it has one already, or is none of this pack."""
+        if not self.has(index):
+            return False
+        status = INPUT_STATUS[next_input(self.open, event)]
+        self.results[index] = result or InputResult(index=index, status=status)
+        self.remaining -= 1
+        return True

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -49,10 +50,11 @@ def claim(root: Path, worker_id: str) -> Path:
     return folder
 
 
-def sweep(root: Path) -> int:
-    """Remove the folders below `root` whose worker is gone; returns how many. Blocks."""
+def sweep(root: Path, on_gone: Callable[[Path], object] = lambda _: None) -> int:
+    """Remove the folders below `root` whose worker is gone, after a call of `on_gone`; returns how many. Blocks."""
     gone = [folder for folder in root.iterdir() if not _in_use(folder)] if root.is_dir() else []
     for folder in gone:
+        on_gone(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return len(gone)
 

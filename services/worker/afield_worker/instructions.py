@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from afield._wire import guest
-from afield._wire.messages import BlobRef, EventKind, InputResult
+from afield._wire.messages import BlobRef, ErrorInfo, EventKind, InputResult
 from afield._wire.subjects import Lane
 from afield_worker.held import Delivery, Held, Moved
 
@@ -95,8 +95,29 @@ class Report(NamedTuple):
     function_id: str
     app_id: str
     detail: str
+    error: ErrorInfo | None = None
+    """Why it could not be made ready, where its own code is to blame."""
+
+
+class CancelCalls(NamedTuple):
+    """Have the scheduler cancel these calls: the input that made them is cancelled, or lost."""
+
+    ws: str
+    call_ids: tuple[str, ...]
 
 
 Instruction = (
-    Pull | Unpull | Send | Fetch | Settle | StoreChunk | Ack | Nak | Progress | Interrupt | Kill | Report
+    Pull
+    | Unpull
+    | Send
+    | Fetch
+    | Settle
+    | StoreChunk
+    | Ack
+    | Nak
+    | Progress
+    | Interrupt
+    | Kill
+    | Report
+    | CancelCalls
 )

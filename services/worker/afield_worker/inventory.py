@@ -1,13 +1,16 @@
 """What this host has to give, and whether a function fits into what is left of it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import psutil
 
 from afield._wire.functions import FunctionSpec, Resources
+from afield_common.devices import take
+from afield_worker.gpus import Device, Gpus
+from afield_worker.nvml import find_devices
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MIB: Final = 2**20
@@ -18,26 +21,31 @@ LEAST_CONTAINERS: Final = 64
 
 
 class Capacity(NamedTuple):
-    """Cores, memory and runners of this host."""
+    """Cores, memory, runners and GPUs of this host."""
 
     cpus: float
     memory_mib: int
     runners: tuple[str, ...]
     max_containers: int
+    gpus: tuple[str, ...] = ()
+    """The kind of each device."""
 
-    def refusal(self, spec: FunctionSpec, taken: Iterable[Resources]) -> str:
+    def refusal(self, spec: FunctionSpec, taken: Iterable[Resources], gpus_free: Sequence[str] = ()) -> str:
         """Return why no container of this function can be started now, empty if one can.
 
-        `taken` are the reservations of the containers that are here. Memory is a hard bound. Cores are none, beyond
-        those that there are: who gets how many of them, and who needs none for a while, the scheduler knows.
+        `taken` are the reservations of the containers that are here, `gpus_free` the kinds of the devices that none of
+        them has. Memory and devices are hard bounds. Cores are none, beyond those that there are: who gets how many
+        of them, and who needs none for a while, the scheduler knows.
         """
         asked = spec.resources
         if spec.runner != "auto" and spec.runner not in self.runners:
             return f"it needs the runner {spec.runner!r}, this worker has {', '.join(self.runners)}"
         if spec.image:
             return f"it needs the image {spec.image}, this worker has only its own interpreter"
-        if asked.gpu:
-            return f"it needs a GPU ({' or '.join(asked.gpu)}), this worker has none"
+        if take(gpus_free, asked.gpu) is None:
+            free = ", ".join(gpus_free) or "none"
+            has = f"has {', '.join(self.gpus)}, of which are free: {free}" if self.gpus else "has none"
+            return f"it needs a GPU ({' or '.join(asked.gpu)}), this worker {has}"
         reserved = list(taken)
         if len(reserved) >= self.max_containers:
             return f"{len(reserved)} containers are here, and no more than {self.max_containers} may be"
@@ -49,11 +57,24 @@ class Capacity(NamedTuple):
         return ""
 
 
-def measure(cpus: float, memory_mib: int, runners: tuple[str, ...], max_containers: int = 0) -> Capacity:
+def measure(
+    cpus: float,
+    memory_mib: int,
+    runners: tuple[str, ...],
+    max_containers: int = 0,
+    gpus: tuple[str, ...] = (),
+) -> Capacity:
     """Return what this host has; figures other than 0 are taken as they are."""
     cores = cpus or host_cpus()
     most = max_containers or max(LEAST_CONTAINERS, int(PER_CORE * cores))
-    return Capacity(cores, memory_mib or host_memory_mib(), runners, most)
+    return Capacity(cores, memory_mib or host_memory_mib(), runners, most, gpus)
+
+
+def host_gpus(declared: Sequence[str] | None = None) -> Gpus:
+    """Return the devices of this host: those that are declared, else those that its driver tells of. Blocks."""
+    if declared is None:
+        return Gpus(find_devices())
+    return Gpus([Device(index, kind.upper()) for index, kind in enumerate(declared)])
 
 
 def host_cpus(cgroup: Path = _CGROUP) -> float:

@@ -1,5 +1,6 @@
 """The packs that this worker holds, and what it remembers of those that it held. Pure."""
 
+from collections import OrderedDict
 from math import inf
 from typing import Final
 
@@ -13,20 +14,28 @@ from afield_worker.recent import Recent
 
 PROGRESS_S: Final = ACK_WAIT / 3
 
+MOST_DUE: Final = 65_536
+"""Attempts that wait for their time, of which the worker remembers when that is."""
+
 
 class Ledger:
     """Every pack from its delivery until it is acknowledged (after its result is stored) or sent back."""
 
-    __slots__ = ("_alarm", "_done", "_progress_at", "_returned", "_token", "held")
+    __slots__ = ("_alarm", "_done", "_due", "_lost", "_progress_at", "_returned", "_token", "held", "storing")
 
     def __init__(self, alarm: Alarm) -> None:
         self.held: dict[str, Held] = {}
         """By the subject of the input."""
+        self.storing = 0
+        """How many of them wait for their results to be stored."""
         self._alarm = alarm
         self._token = 0
         self._progress_at = inf
         self._done = Recent(4096)
         self._returned = Recent(4096)
+        self._lost = Recent(4096)
+        self._due: OrderedDict[str, float] = OrderedDict()
+        """Attempts that came before their time, and when that is."""
 
     def known(self, subject: str, delivery: Delivery) -> list[Instruction] | None:
         """Say what to do with a twin of a pack that is held, or that is done with; None for another.
@@ -38,6 +47,22 @@ class Ledger:
             twin.delivery = delivery
             return []
         return [Ack(delivery)] if subject in self._done else None
+
+    def early(self, subject: str, wait: float, now: float) -> float:
+        """Return for how many seconds an attempt is not due yet. `wait`: the same, as this host's clock has it.
+
+        That is asked once: a clock that is set while the attempt waits for its time does not change its time.
+        """
+        due = self._due.get(subject)
+        if due is None:
+            if wait <= 0.0:
+                return 0.0
+            due = self._due[subject] = now + wait
+            if len(self._due) > MOST_DUE:
+                self._due.popitem(last=False)
+        elif due <= now:
+            del self._due[subject]
+        return max(0.0, due - now)
 
     def take(
         self,
@@ -54,7 +79,17 @@ class Ledger:
         self._token += 1
         # What this worker sent back by itself was no loss.
         delivered = num_delivered - self._returned.get(subject)
-        held = Held(self._token, subject, lane, pack, delivery, delivered, now, fetching=fetching)
+        held = Held(
+            self._token,
+            subject,
+            lane,
+            pack,
+            delivery,
+            delivered,
+            now,
+            losses_seen=self._lost.get(subject),
+            fetching=fetching,
+        )
         self.held[subject] = held
         if self._progress_at == inf:
             self._progress_at = now + PROGRESS_S
@@ -70,15 +105,16 @@ class Ledger:
         self, held: Held, out: list[Instruction], *, delay: float = 0.0, lost: bool = False
     ) -> None:
         """Send a pack back. `lost`: it counts towards the losses after which an input ends."""
+        self.storing -= held.phase == "storing"
         held.advance("give_back")
         del self.held[held.subject]
-        if not lost:
-            self._returned.add(held.subject)
+        (self._lost if lost else self._returned).add(held.subject)
         out.append(Nak(held.delivery, delay, held))
 
     def settle(self, held: Held, container_id: str, out: list[Instruction]) -> None:
         """All inputs have an end: store it, as soon as the values of a generator are stored."""
         held.advance("settle")
+        self.storing += 1
         results, moved = held.outcome()
         settle = Settle(held, results, moved, container_id)
         if held.chunks_unstored > 0:
@@ -95,6 +131,7 @@ class Ledger:
     def stored(self, held: Held) -> Instruction:
         """The stream has the results: the input is done with."""
         held.advance("stored")
+        self.storing -= 1
         del self.held[held.subject]
         self._done.add(held.subject)
         return Ack(held.delivery)

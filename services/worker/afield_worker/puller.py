@@ -23,6 +23,9 @@ RETRY_S: Final = 0.5
 SETTLED_S: Final = 5.0
 """Seconds of pulling after which earlier trouble counts as over: longer than it takes to find a consumer gone."""
 
+SILENT_S: Final = 15.0
+"""Seconds without any answer to open requests, not even a heartbeat, that are worth telling: two of them may be lost."""
+
 OnDelivery = Callable[[Lane, Delivery], None]
 
 
@@ -31,12 +34,16 @@ class LanePull:
 
     def __init__(self, bus: Bus, record: FunctionRecord, lane: Lane, on_delivery: OnDelivery) -> None:
         self._bus = bus
+        self._function = record.spec.name
         self._stream = subjects.input_stream(record.shard)
         self._consumer = subjects.input_consumer(record.ws, record.function_id, lane)
         self._on_delivery = lambda delivery: on_delivery(lane, delivery)
         self._stopped = anyio.Event()
         self._failures = 0
         """In a row."""
+        self._failing_since = 0.0
+        self._failure = ""
+        self._began = 0.0
         self._loop = self._fresh()
 
     def demand(self, count: int) -> None:
@@ -46,13 +53,16 @@ class LanePull:
     async def run(self) -> None:
         """Pull until stopped."""
         while not self._stopped.is_set():
-            began = anyio.current_time()
+            self._began = anyio.current_time()
             try:
                 await self._loop.run()
             except BusError as error:
-                if anyio.current_time() - began > SETTLED_S:
+                now = anyio.current_time()
+                if now - self._began > SETTLED_S or not self._failures:
                     self._failures = 0
+                    self._failing_since = now
                 self._failures += 1
+                self._failure = str(error)
                 self._tell(error)
                 with anyio.move_on_after(RETRY_S):  # no event tells when a consumer is made
                     await self._stopped.wait()
@@ -64,6 +74,18 @@ class LanePull:
         """Withdraw what was asked for; what is on its way is still handed over."""
         self._stopped.set()
         await self._loop.drain()
+
+    @property
+    def stalled(self) -> str:
+        """What has kept deliveries from coming for a while, in one clause; empty if nothing does."""
+        now = anyio.current_time()
+        if self._failures and now - self._began <= SETTLED_S:
+            lasted = now - self._failing_since
+            text = f"inputs of {self._function} cannot be pulled: {self._failure}"
+            return f"{text}, for {lasted:.0f} s" if lasted >= SETTLED_S else ""
+        silent = self._loop.unanswered_s
+        text = f"the server says nothing to requests for inputs of {self._function}"
+        return f"{text}, for {silent:.0f} s" if silent >= SILENT_S else ""
 
     def _tell(self, error: BusError) -> None:
         """Log trouble once. Consumers go with their app, a little before its containers: that alone is none."""
@@ -94,6 +116,11 @@ class Puller:
             self._tasks.start_soon(pull.run, name=f"pull {record.function_id} {lane}")
         else:
             pull.demand(count)
+
+    @property
+    def stalled(self) -> str:
+        """What has kept deliveries of some function from coming, in one clause; empty if nothing does."""
+        return next((text for pull in self._lanes.values() if (text := pull.stalled)), "")
 
     def stop(self, function_id: str) -> None:
         """Stop pulling for a function."""

@@ -5,7 +5,7 @@ The hot path makes no task: a result that fits into one message is published, an
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -14,26 +14,30 @@ import anyio
 from anyio.abc import TaskGroup
 
 from afield._bus.connection import Bus
-from afield._bus.errors import BusBufferFullError, BusError, PayloadTooLargeError, PublishRefusedError
+from afield._bus.direct import get_last
+from afield._bus.errors import (
+    BusBufferFullError,
+    BusClosedError,
+    BusError,
+    PayloadTooLargeError,
+    PublishRefusedError,
+)
 from afield._bus.publisher import RESULT_EXISTS
 from afield._wire import subjects
-from afield._wire.codec import encode
+from afield._wire.codec import decode, encode
 from afield._wire.messages import BlobRef, GeneratorChunk, InputPack, InputResult, ResultPack
 from afield._wire.streams import RESULT_TTL
-from afield._wire.subjects import Pack
 from afield_common.log import get_logger
 from afield_worker.blobs import Blobs
-from afield_worker.held import Held, Moved
+from afield_worker.held import Held
+from afield_worker.insistence import REFUSED_PAUSE_S, Insistence
 from afield_worker.instructions import Settle, StoreChunk
+from afield_worker.moves import Moves
 
 log = get_logger(__name__)
 
 HEADER_ROOM: Final = 1024
 """Bytes of a message kept free for its headers."""
-
-REFUSED_RETRIES: Final = 30
-REFUSED_PAUSE_S: Final = 1.0
-"""Between tries when the stream refuses a result (it is full): the input has run, so giving up is dear."""
 
 Value = bytes | BlobRef | None
 
@@ -56,6 +60,13 @@ class Results:
         self._worker_id = worker_id
         self._on_stored = on_stored
         self._on_failed = on_failed
+        self._insistence = Insistence(bus)
+        self._moves = Moves(bus, self._insistence)
+
+    @property
+    def stalled(self) -> str:
+        """What has kept results from being stored for a while, in one clause; empty if nothing does."""
+        return self._insistence.stalled
 
     # -- results --------------------------------------------------------------------------------------
 
@@ -78,10 +89,10 @@ class Results:
         error = None if ack.cancelled() else ack.exception()
         if error is None:
             self._on_stored(settle.held)
-        elif isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS:
+        elif _exists(error) and settle.held.size == 1:
             self._drop_values(results)
             self._on_stored(settle.held)
-        elif isinstance(error, PublishRefusedError):
+        elif isinstance(error, BusError) and not isinstance(error, BusClosedError):
             self._tasks.start_soon(self._settle, settle._replace(results=results))
         else:
             self._give_up(settle, error)
@@ -90,38 +101,35 @@ class Results:
         """Store the outcome of a pack step by step."""
         held = settle.held
         try:
-            await self._publish_moved(held, settle.moved)
-            if settle.results:
-                results = tuple([await self._portable(r, held.pack) for r in settle.results])
-                payload, results = await self._fit(settle, results)
-                if not await self._publish(settle, payload):
-                    self._drop_values(results)
+            standing = await self._standing(held) if settle.moved else None
+            if standing is not None:
+                await self._give_way(settle, standing)
+            else:
+                settle = await self._moves.publish(settle)
+                if settle.results:
+                    await self._publish(settle)
         except (BusError, OSError) as error:
             self._give_up(settle, error)
         else:
             self._on_stored(held)
 
-    async def _publish(self, settle: Settle, payload: bytes) -> bool:
-        """Store a result; False if somebody else's stands."""
-        for left in reversed(range(REFUSED_RETRIES)):
-            try:
-                await self._bus.publisher.ready()
-                await self._start(settle, payload)
-            except PublishRefusedError as error:
-                if error.err_code == RESULT_EXISTS:
-                    return False
-                if not left:
-                    raise
-                log.warning("result refused, trying again", subject=error.subject, error=str(error))
-                await anyio.sleep(REFUSED_PAUSE_S)  # no event tells when a full stream has room
-            else:
-                return True
-        raise AssertionError("unreachable")
+    async def _publish(self, settle: Settle) -> None:
+        """Store a result, unless somebody else's stands."""
+        results = tuple([await self._portable(r, settle.held.pack) for r in settle.results])
+        payload, results = await self._fit(settle, results)
+        if await self._insistence.publish(partial(self._start, settle, payload)):
+            return
+        settle = settle._replace(results=results, moved=())
+        standing = await self._standing(settle.held)
+        if standing is None:  # it has lapsed since
+            self._drop_values(results)
+        else:
+            await self._give_way(settle, standing)
 
-    def _start(self, settle: Settle, payload: bytes) -> "asyncio.Future[Any]":
+    def _start(self, settle: Settle, payload: bytes, token: str = "") -> "asyncio.Future[Any]":
         held = settle.held
         pack = held.pack
-        token = f"{pack.first}-{held.size}"
+        token = token or f"{pack.first}-{held.size}"
         return self._bus.publisher.start(
             subjects.result(_ws(held), pack.call_id, token),
             payload,
@@ -129,11 +137,11 @@ class Results:
             ttl=RESULT_TTL[pack.kind],
         )
 
-    def _encode(self, settle: Settle, results: tuple[InputResult, ...]) -> bytes:
+    def _encode(self, settle: Settle, results: tuple[InputResult, ...], first: int | None = None) -> bytes:
         return encode(
             ResultPack(
                 call_id=settle.held.pack.call_id,
-                first=settle.held.pack.first,
+                first=settle.held.pack.first if first is None else first,
                 results=results,
                 container_id=settle.container_id,
                 worker_id=self._worker_id,
@@ -150,22 +158,45 @@ class Results:
         )
         self._on_failed(settle.held)
 
-    # -- inputs that go on by themselves -----------------------------------------------------------------
+    # -- another run of the same pack --------------------------------------------------------------------
 
-    async def _publish_moved(self, held: Held, moved: Iterable[Moved]) -> None:
-        """Publish packs of one, each under its own message id: another run of this pack may have moved some of them."""
-        acks = []
-        for each in moved:
-            subject, message = _pack_of_one(held, each)
-            msg_id = f"{message.call_id}.{each.input_index}-1.{each.attempt}"
-            await self._bus.publisher.ready()
-            acks.append(self._bus.publisher.start(subject, encode(message), msg_id=msg_id))
-        for ack in acks:
+    async def _standing(self, held: Held) -> ResultPack | None:
+        """Return the result of the pack that is stored already: another run of it came first."""
+        subject = subjects.result(_ws(held), held.pack.call_id, f"{held.pack.first}-{held.size}")
+        while True:
             try:
-                await ack
-            except PublishRefusedError as error:
-                if error.err_code != RESULT_EXISTS:  # it waits there already
-                    raise
+                stored = await get_last(self._bus, subjects.RESULTS_STREAM, subject)
+            except BusClosedError:
+                raise
+            except BusError as error:
+                log.debug("results cannot be read, trying until they can", error=str(error))
+                await anyio.sleep(REFUSED_PAUSE_S)  # no event tells when a stream has a leader again
+            else:
+                return None if stored is None else decode(ResultPack, stored.data)
+
+    async def _give_way(self, settle: Settle, standing: ResultPack) -> None:
+        """Let another run's result stand; what it left to packs of one has the end that we know.
+
+        Its worker may have died before it sent them on. Where that happened after all, the first result stands again.
+        """
+        held = settle.held
+        left = {result.index for result in standing.results if result.status == "moved"}
+        moved = tuple(each for each in settle.moved if each.input_index in left)
+        if moved:
+            await self._moves.publish(settle._replace(moved=moved))
+        unwanted = []
+        for result in settle.results:
+            if result.status == "moved":
+                continue
+            if held.size == 1 or result.index not in left:
+                unwanted.append(result)
+                continue
+            portable = await self._portable(result, held.pack)
+            payload, published = await self._fit(settle, (portable,), result.index)
+            token = f"{result.index}-1"
+            if not await self._insistence.publish(partial(self._start, settle, payload, token)):
+                unwanted += published
+        self._drop_values(tuple(unwanted))
 
     # -- generators ------------------------------------------------------------------------------------
 
@@ -255,12 +286,12 @@ class Results:
         return await self._blobs.upload(value, pack.call_id)
 
     async def _fit(
-        self, settle: Settle, results: tuple[InputResult, ...]
+        self, settle: Settle, results: tuple[InputResult, ...], first: int | None = None
     ) -> tuple[bytes, tuple[InputResult, ...]]:
         """Return the message, with its largest values moved to blobs until it fits."""
         pack = settle.held.pack
         while True:
-            payload = self._encode(settle, results)
+            payload = self._encode(settle, results, first)
             if len(payload) <= self._bus.max_payload - HEADER_ROOM:
                 return payload, results
             largest = max(results, key=_inline_size)
@@ -287,27 +318,17 @@ class Results:
             self._tasks.start_soon(self._blobs.delete, refs)
 
 
-def _pack_of_one(held: Held, moved: Moved) -> tuple[str, InputPack]:
-    """Return subject and message of an input that goes on by itself."""
-    pack = held.pack
-    message = replace(
-        pack,
-        first=moved.input_index,
-        args=(pack.args[moved.input_index - pack.first],),
-        attempt=moved.attempt,
-        losses=moved.losses,
-        not_before=time.time() + moved.delay if moved.delay > 0 else 0.0,
-    )
-    address = subjects.parse_input(held.subject)
-    return str(address._replace(pack=Pack(moved.input_index, 1), attempt=moved.attempt)), message
-
-
 def _chunk_acked(
     held: Held, on_end: Callable[[Held, BusError | OSError | None], None], ack: "asyncio.Future[Any]"
 ) -> None:
     error = None if ack.cancelled() else ack.exception()
     assert error is None or isinstance(error, BusError)
     on_end(held, error)
+
+
+def _exists(error: BaseException) -> bool:
+    """Tell whether another run's result stands."""
+    return isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS
 
 
 def _ws(held: Held) -> str:

@@ -2,9 +2,11 @@
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from afield import resources
 from afield._wire.ids import is_token
+from afield.exception import InvalidError
 from afield_common.settings import Settings
 
 
@@ -23,6 +25,20 @@ class WorkerSettings(Settings):
     """Containers at the same time, whatever they reserve; 0: 32 for each core, 64 at least."""
     labels: dict[str, str] = Field(default_factory=dict)
     """For placement, as JSON: `{"region": "eu"}`."""
+    gpus: list[str] | None = None
+    """GPUs to give away, one kind for each device, as JSON: `["H100", "H100"]`; none given: those that NVML finds."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _are_devices(cls, gpus: list[str] | None) -> list[str] | None:
+        for kind in gpus or ():
+            try:
+                request = resources.parse_gpu(kind)
+            except InvalidError as error:
+                raise ValueError(str(error)) from None
+            if request.quantity != 1 or ":" in kind or request.name == "ANY":
+                raise ValueError(f"expected one kind for each device, like 'H100', got {kind!r}")
+        return gpus
 
     @model_validator(mode="after")
     def _has_token_id(self) -> Self:

@@ -1,14 +1,13 @@
 """The containers of one function on this worker, and the packs that wait for them. Pure; times are monotonic."""
 
 from collections import deque
-from math import inf
-from typing import Final, Literal
+from typing import Final
 
 from afield._wire.functions import FunctionRecord
 from afield._wire.messages import ErrorInfo
 from afield._wire.subjects import LANES, Lane
+from afield_worker.container import Container, places_of
 from afield_worker.held import Held
-from afield_worker.states import ContainerEvent, ContainerPhase, next_container
 
 QUEUE_S: Final = 0.02
 """Seconds of work that may wait behind one container; nothing is asked for behind one that has worked for longer."""
@@ -21,79 +20,36 @@ MAX_AHEAD: Final = 32
 
 _SMOOTHING: Final = 0.2
 
-Verdict = Literal["", "timeout", "cancel", "stop", "startup"]
-"""Why this worker interrupted or killed a container, or is about to."""
-
-
-class Container:
-    """One container: its phase, the pack that it runs, and until when it may."""
-
-    __slots__ = (
-        "deadline",
-        "function",
-        "id",
-        "idle_since",
-        "killed",
-        "phase",
-        "pid",
-        "retiring",
-        "running",
-        "since",
-        "verdict",
-        "version",
-        "waits",
-    )
-
-    def __init__(self, container_id: str, function: "Slots", now: float) -> None:
-        self.id = container_id
-        self.function = function
-        self.version = function.record.version
-        """Of the function; one of an older version ends after what it runs."""
-        self.phase: ContainerPhase = "starting"
-        self.pid = 0
-        self.since = now
-        self.running: Held | None = None
-        self.idle_since = inf
-        """When it ran out of work; infinity while it works or starts."""
-        self.deadline = now + function.record.spec.startup_timeout
-        """When its patience is over, for what it does now; infinity while idle."""
-        self.verdict: Verdict = ""
-        self.killed = False
-        self.retiring = False
-        """Whether it ends after what it runs."""
-        self.waits: set[str] = set()
-        """The clients inside it that wait for calls of their own, while it runs a pack."""
-
-    def advance(self, event: ContainerEvent) -> None:
-        """Change the phase. Raises TransitionError, and changes nothing, when the event does not fit."""
-        self.phase = next_container(self.phase, event)
-
 
 class Slots:
     """One function's containers here, its waiting packs, and how much more work they can take."""
 
     __slots__ = (
+        "alone",
         "backlog",
         "broken",
         "broken_until",
         "containers",
         "deferred",
         "fetching",
+        "free",
         "hi_at",
-        "idle",
         "mean",
         "outstanding",
         "pulling",
         "record",
+        "shared",
         "waiting",
     )
 
     def __init__(self, record: FunctionRecord) -> None:
-        self.record = record
+        self.renew(record)
         self.containers: dict[str, Container] = {}
-        self.idle: list[Container] = []
-        """Ready and without work; the last one was busy most recently, and is used first."""
+        self.free: list[Container] = []
+        """Ready, with room for a pack. Of those that do nothing, the last one was busy most recently, and is used first."""
         self.waiting: dict[Lane, deque[Held]] = {lane: deque() for lane in LANES}
+        self.alone: deque[Held] = deque()
+        """Packs that wait for a container in which nothing else runs."""
         self.fetching: dict[Held, None] = {}
         self.mean: float | None = None
         """Recent mean of seconds per pack; None while unknown."""
@@ -110,15 +66,26 @@ class Slots:
         """Why the last container could not be made ready."""
         self.broken_until = 0.0
 
+    def renew(self, record: FunctionRecord) -> None:
+        """Take over the function's record, new or changed."""
+        self.record = record
+        self.shared = places_of(record.spec) > 1
+        """Whether packs run beside others in a container."""
+
     @property
     def queued(self) -> int:
         """Packs that wait for a container."""
-        return len(self.waiting["hi"]) + len(self.waiting["lo"]) + len(self.fetching)
+        return len(self.waiting["hi"]) + len(self.waiting["lo"]) + len(self.alone) + len(self.fetching)
 
     @property
     def starting(self) -> int:
-        """Containers that are not ready yet."""
-        return sum(c.phase == "starting" for c in self.containers.values())
+        """Packs for which there will be room when containers that start are ready."""
+        return sum(c.places for c in self.containers.values() if c.phase == "starting")
+
+    @property
+    def running(self) -> int:
+        """Inputs that run at this moment."""
+        return sum(c.inputs_running for c in self.containers.values())
 
     @property
     def alive(self) -> bool:
@@ -130,17 +97,23 @@ class Slots:
         mean = self.mean
         self.mean = seconds if mean is None else mean + _SMOOTHING * (seconds - mean)
 
+    # -- room ------------------------------------------------------------------------------------------
+
     def ahead(self) -> int:
-        """How many packs may wait behind one container: QUEUE_S of work, none while nobody knows how long it takes."""
+        """How many packs may wait behind one container: QUEUE_S of work, none while nobody knows how long it takes.
+
+        One that runs several at once gets through more, though nobody knows how many more.
+        """
         if self.mean is None or self.record.spec.single_use:
             return 0
         return min(MAX_AHEAD, int(QUEUE_S / self.mean)) if self.mean > 0 else MAX_AHEAD
 
     def capacity(self, now: float, patience: float = PATIENCE_S) -> int:
-        """How many packs may wait here: one for each container that can take it, and those kept ahead.
+        """How many packs may wait here: one for each free place, and those kept ahead.
 
-        A container whose pack runs for more than `patience` seconds promises nothing, whatever the mean, and neither
-        does one that waits for calls of its own: it may wait for the very pack that would wait behind it.
+        A container all of whose packs run for more than `patience` seconds promises nothing beyond its free places,
+        whatever the mean, and neither does one that waits for calls of its own: it may wait for the very pack that
+        would wait behind it.
         """
         ahead = self.ahead()
         total = 0
@@ -150,11 +123,65 @@ class Slots:
             if container.retiring:
                 continue
             running = container.running
-            if running is None:
-                total += 1 + (ahead if container.phase == "ready" else 0)
-            elif now - running.since < patience and not container.waits:
+            if not running:
+                total += container.places + (ahead if container.phase == "ready" else 0)
+                continue
+            young = now - container.latest.since < patience
+            if container.alone:
+                total += young and bool(self.alone)
+                continue
+            total += container.places - len(running)
+            if ahead and young and not (container.waits and container.waiting):
                 total += ahead
         return total
+
+    def open(self, container: Container) -> None:
+        """Let a container take packs, if it can. Cheap when it does so already."""
+        if container.free or container.alone or container.retiring or container.phase != "ready":
+            return
+        if len(container.running) < container.places:
+            container.free = True
+            self.free.append(container)
+
+    def close(self, container: Container) -> None:
+        """Let a container take no packs."""
+        if container.free:
+            container.free = False
+            if self.free[-1] is container:
+                self.free.pop()
+            else:
+                self.free.remove(container)
+
+    def choose(self) -> Container:
+        """Return the container that the next pack goes to: the least busy one. There must be one that is free."""
+        best = self.free[-1]
+        if best.running:
+            for container in reversed(self.free):
+                if len(container.running) < len(best.running):
+                    best = container
+        return best
+
+    def isolate(self) -> tuple[Container, Held] | None:
+        """Return a pack that must run alone, and a container for it; if none is empty, let one run out of work."""
+        if not self.alone:
+            return None
+        ready = [c for c in self.containers.values() if c.phase == "ready" and not c.retiring]
+        least = min(ready, key=lambda c: len(c.running), default=None)
+        if least is None or any(c.alone for c in ready):
+            return None
+        self.close(least)
+        least.alone = True
+        return None if least.running else (least, self.alone.popleft())
+
+    def _share(self) -> None:
+        """Let containers that run out of work for packs that do not wait any more take others again."""
+        if not self.alone:
+            for container in self.containers.values():
+                if container.alone and not any(held.suspect for held in container.running.values()):
+                    container.alone = False
+                    self.open(container)
+
+    # -- deliveries asked for --------------------------------------------------------------------------
 
     def wants(self, now: float) -> list[tuple[Lane, int]]:
         """Return the deliveries to ask for, lane by lane, and count them as asked for.
@@ -194,13 +221,21 @@ class Slots:
             self.backlog = pending
             self.hi_at = now
 
-    def enqueue(self, held: Held, *, front: bool = False) -> None:
+    def stop_pulling(self) -> None:
+        """Forget what was asked for."""
+        self.pulling = False
+        self.outstanding = dict.fromkeys(LANES, 0)
+        self.backlog = 0
+        self.deferred = False
+
+    # -- packs that wait -------------------------------------------------------------------------------
+
+    def enqueue(self, held: Held) -> None:
         """Let a pack wait for a container."""
-        queue = self.waiting[held.lane]
-        if front:
-            queue.appendleft(held)
+        if self.shared and held.suspect:
+            self.alone.append(held)
         else:
-            queue.append(held)
+            self.waiting[held.lane].append(held)
 
     def take(self) -> Held | None:
         """Remove and return the pack that is next: `hi` before `lo`, oldest first."""
@@ -213,6 +248,9 @@ class Slots:
         """Remove a pack that waits."""
         if held in self.fetching:
             del self.fetching[held]
+        elif held in self.alone:
+            self.alone.remove(held)
+            self._share()
         else:
             self.waiting[held.lane].remove(held)
 
@@ -229,15 +267,12 @@ class Slots:
         while over > 0 and self.fetching:
             gone.append(self.fetching.popitem()[0])
             over -= 1
+        while over > 0 and self.alone:  # last, as the container that is kept for them has no room for others
+            gone.append(self.alone.pop())
+            over -= 1
+            self._share()
         return gone
 
     def waits(self) -> list[Held]:
         """Return the packs that wait, in the order in which they will start; last, those whose arguments are on the way."""
-        return [*self.waiting["hi"], *self.waiting["lo"], *self.fetching]
-
-    def stop_pulling(self) -> None:
-        """Forget what was asked for."""
-        self.pulling = False
-        self.outstanding = dict.fromkeys(LANES, 0)
-        self.backlog = 0
-        self.deferred = False
+        return [*self.alone, *self.waiting["hi"], *self.waiting["lo"], *self.fetching]

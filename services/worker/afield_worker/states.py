@@ -1,9 +1,11 @@
-"""The lifecycles of a container and of a pack on this worker, as tables: (state, event) -> next state.
+"""The lifecycles of a container, of a pack and of an input on this worker, as tables: (state, event) -> next state.
 
 A miss raises and changes nothing. The diagrams in ARCHITECTURE.md are drawn from these tables.
 """
 
 from typing import Final, Literal
+
+from afield._wire.messages import Status
 
 ContainerPhase = Literal["starting", "ready", "stopping", "gone"]
 ContainerEvent = Literal["ready", "failed", "stop", "exit"]
@@ -43,6 +45,34 @@ PACK: Final[dict[tuple[PackPhase, PackEvent], PackPhase]] = {
 
 PACK_ENDS: Final[frozenset[PackPhase]] = frozenset({"acked", "returned"})
 
+InputPhase = Literal["waiting", "running", "succeeded", "failed", "cancelled", "retrying", "moved"]
+InputEvent = Literal["start", "value", "error", "cancel", "retry", "move"]
+
+INPUT: Final[dict[tuple[InputPhase, InputEvent], InputPhase]] = {
+    ("waiting", "start"): "running",
+    # Its arguments are gone, or no container can be made ready.
+    ("waiting", "error"): "failed",
+    ("waiting", "cancel"): "cancelled",
+    # It needs a container of its own.
+    ("waiting", "move"): "moved",
+    ("running", "value"): "succeeded",
+    ("running", "error"): "failed",
+    ("running", "cancel"): "cancelled",
+    # The next attempt is a pack of its own; the stream keeps it, and its delay.
+    ("running", "retry"): "retrying",
+    # So is the same attempt, begun once more, when something else ended the one before.
+    ("running", "move"): "moved",
+}
+
+INPUT_STATUS: Final[dict[InputPhase, Status]] = {
+    "succeeded": "ok",
+    "failed": "error",
+    "cancelled": "cancelled",
+    "retrying": "moved",
+    "moved": "moved",
+}
+"""What the result of a pack says of an input that ended so. A pack of one that is returned as it is tells nothing."""
+
 
 class TransitionError(RuntimeError):
     """Raised when an event does not fit the state: a bug of the worker, never of the user."""
@@ -67,4 +97,12 @@ def next_pack(state: PackPhase, event: PackEvent) -> PackPhase:
     after = PACK.get((state, event))
     if after is None:
         raise TransitionError("pack", state, event, [e for s, e in PACK if s == state])
+    return after
+
+
+def next_input(state: InputPhase, event: InputEvent) -> InputPhase:
+    """Return the input's next state. Raises TransitionError for an event that does not fit."""
+    after = INPUT.get((state, event))
+    if after is None:
+        raise TransitionError("input", state, event, [e for s, e in INPUT if s == state])
     return after

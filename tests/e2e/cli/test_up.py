@@ -81,6 +81,14 @@ def test_containers_are_shown(fresh: Cli) -> None:
     assert platform["private"]
 
 
+def test_containers_of_other_environments_are_named(fresh: Cli) -> None:
+    """The apps shown are those of one environment, the containers those of all."""
+    run = fresh.start("run", "-e", "other", "waiting.py::sleep")
+    until(run, "sleeping")
+    wait_for(lambda: "(ready, sleep)" in fresh("status").stdout, "the container to be shown")
+    assert status(fresh)["apps"] == []
+
+
 def test_up_in_the_foreground(fresh: Cli) -> None:
     """In the foreground the platform runs until Ctrl-C, and a second one is refused."""
     up = fresh.start("up", "--separate", stderr=subprocess.DEVNULL)

@@ -104,6 +104,18 @@ def test_spawn(afield: Run) -> None:
     assert "cancelled: CallCancelledError" in said
 
 
+def test_class_counter(afield: Run) -> None:
+    """Each language has a counter of its own, whose hooks run once; batches give each caller its own result."""
+    said = afield("examples/class_counter.py")
+
+    assert "words: 5 4" in said
+    assert "English: [('the', 4), ('and', 2)]" in said
+    assert "Latin: [('aqua', 1), ('sanitas', 1)]" in said
+    assert said.count("ready in process") == 2
+    assert "100 rolls, from 1 to 6" in said
+    assert "lengths: 4950" in said
+
+
 def test_async_script(python: Run) -> None:
     """A plain asyncio program runs its app without the command."""
     said = python("examples/async_script.py")

@@ -7,7 +7,7 @@ import anyio.to_thread
 import pytest
 
 from afield._bus import Bus, NoRespondersError
-from afield._bus.direct import get_all, get_last, get_next_batch
+from afield._bus.direct import get_all, get_last, get_newest, get_next_batch
 from support.nats import NatsServer
 from support.streams import api, make_stream
 
@@ -33,6 +33,18 @@ async def test_last_message_of_a_subject(bus: Bus) -> None:
     assert last.headers["Nats-Msg-Id"] == f"{stream}3"
     assert abs(last.time - time.time()) < 60
     assert await get_last(bus, stream, f"{stream}.nothing") is None
+
+
+async def test_newest_of_many_subjects(bus: Bus) -> None:
+    """Of all subjects that a filter matches, the message stored last."""
+    stream = await make_stream(bus)
+    await fill(bus, stream, 5)
+    newest = await get_newest(bus, stream, f"{stream}.*")
+    assert newest is not None
+    assert (newest.subject, newest.data) == (f"{stream}.0", b"4")
+    assert await get_newest(bus, stream, f"{stream}.nothing.>") is None
+    with pytest.raises(NoRespondersError):
+        await get_newest(bus, "NOSUCH", "a.*")
 
 
 async def test_stream_without_direct_gets_is_an_error(bus: Bus) -> None:

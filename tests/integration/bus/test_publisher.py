@@ -1,6 +1,7 @@
 """Publishing with acknowledgements."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,12 +11,14 @@ import pytest
 
 from afield._bus import (
     RESULT_EXISTS,
+    STREAM_FULL,
     Bus,
     BusAddress,
     BusClosedError,
     NoRespondersError,
     PublishRefusedError,
     PublishTimeoutError,
+    StreamFullError,
 )
 from afield._bus import publisher as module
 from afield._bus.direct import get_last
@@ -52,6 +55,45 @@ async def test_second_publisher_is_told_that_a_result_exists(bus: Bus) -> None:
     last = await get_last(bus, stream, f"{stream}.r")
     assert last is not None
     assert last.data == b"first"
+
+
+@pytest.mark.parametrize("limit", [{"max_msgs": 2}, {"max_bytes": 1000}])
+async def test_full_stream_is_not_taken_for_a_result_that_exists(bus: Bus, limit: dict[str, int]) -> None:
+    """The server's code is the same 10077 for both, and only one of them means that the message is there."""
+    stream = await make_stream(bus, **FIRST_WINS, **limit)
+    for number in range(2):
+        await bus.publisher.publish(f"{stream}.{number}", b"x" * 400, msg_id=str(number))
+    with pytest.raises(StreamFullError) as full:
+        await bus.publisher.publish(f"{stream}.new", b"x" * 400, msg_id="new")
+    with pytest.raises(PublishRefusedError) as taken:
+        await bus.publisher.publish(f"{stream}.1", b"x" * 400, msg_id="twin")
+
+    assert full.value.err_code == STREAM_FULL
+    assert (type(taken.value), taken.value.err_code) == (PublishRefusedError, RESULT_EXISTS)
+
+
+async def test_message_that_a_full_stream_refused_is_taken_when_there_is_room(bus: Bus) -> None:
+    """The refusal does not count as the first publish of its message id."""
+    stream = await make_stream(bus, **FIRST_WINS, max_msgs=1)
+    await bus.publisher.publish(f"{stream}.a", b"x", msg_id="a")
+    with pytest.raises(StreamFullError):
+        await bus.publisher.publish(f"{stream}.b", b"x", msg_id="b")
+    await api(bus, f"STREAM.PURGE.{stream}", {})
+
+    assert not (await bus.publisher.publish(f"{stream}.b", b"x", msg_id="b")).duplicate
+
+
+async def test_server_without_storage_is_full(tmp_path: Path) -> None:
+    """What it has stored stays, and what it refuses is told apart from everything else."""
+    with NatsServer(tmp_path, max_file_store="8MB") as server:
+        async with Bus.open(BusAddress(server.url), name="test") as bus:
+            stream = await make_stream(bus, storage="file", **FIRST_WINS)
+            acks = [bus.publisher.start(f"{stream}.{i}", bytes(500_000), msg_id=str(i)) for i in range(100)]
+            outcomes = await asyncio.gather(*acks, return_exceptions=True)
+            stored = [outcome for outcome in outcomes if not isinstance(outcome, StreamFullError)]
+
+            assert 0 < len(stored) < 100
+            assert (await api(bus, f"STREAM.INFO.{stream}"))["state"]["messages"] == len(stored)
 
 
 async def test_refused_publishes_leave_no_hole_in_the_window(bus: Bus) -> None:

@@ -2,18 +2,19 @@
 
 import asyncio
 import builtins
+import threading
 from typing import Any
 
 import anyio
 import pytest
 
-from afield import FunctionCall
+from afield import FunctionCall, _blocked
 from afield._bus.blobs import BlobStore
 from afield._errors import to_error_info
 from afield._wire import api, subjects
 from afield._wire.codec import decode
 from afield._wire.messages import BlobRef, InputPack, InputResult, Wake
-from afield.exception import CallCancelledError, ClientClosed, NotFoundError
+from afield.exception import CallCancelledError, ClientClosed, InputCancellation, NotFoundError
 from afield.serialization import dumps, loads_call
 from support.callers import Caller
 from support.echo_worker import echo
@@ -180,7 +181,9 @@ async def test_call_of_another_session_is_found_by_its_id(caller: Caller) -> Non
         uplink._clients[asyncio.get_running_loop()] = other
         found = FunctionCall.from_id(spawned.object_id)
         found._uplink = uplink
-        caller.worker.state = api.CallState(call_id=spawned.object_id, pending=(), finished=("0-1",))
+        caller.worker.state = api.CallState(
+            call_id=spawned.object_id, pending=(), finished=("0-1",), inputs=1
+        )
 
         assert await found.get.aio() == 7
         assert await found.num_inputs.aio() == 1
@@ -223,12 +226,22 @@ async def test_cancel_reaches_the_scheduler(caller: Caller) -> None:
     assert caller.worker.cancelled == [call.object_id]
 
 
+async def test_cancellation_that_takes_long_goes_on(caller: Caller) -> None:
+    """A million inputs are not ended at once: the scheduler says so, and is asked again."""
+    caller.worker.answer = never
+    caller.worker.unavailable = 3
+    call = await caller.function.spawn.aio(7)
+    await call.cancel.aio()
+
+    assert caller.worker.cancelled == [call.object_id] * 4
+
+
 async def test_spawn_map_is_one_call(caller: Caller) -> None:
     """All inputs are stored under one id; results are asked for by index, or in order."""
     call = await caller.function.spawn_map.aio(range(1500))
     await until(lambda: sum(len(pack.args) for pack in caller.worker.packs) == 1500)
     tokens = tuple(str(subjects.Pack(pack.first, len(pack.args))) for pack in caller.worker.packs)
-    caller.worker.state = api.CallState(call_id=call.object_id, pending=(), finished=tokens)
+    caller.worker.state = api.CallState(call_id=call.object_id, pending=(), finished=tokens, inputs=1500)
 
     assert await call.num_inputs.aio() == 1500
     assert await call.get.aio(index=1234) == 1234
@@ -262,3 +275,23 @@ async def test_blocking_call_raises_what_the_function_raised(caller: Caller) -> 
 
     with pytest.raises(KeyError, match="missing"):
         await anyio.to_thread.run_sync(caller.function.remote, 1)
+
+
+async def test_woken_blocking_call_is_cancelled(caller: Caller) -> None:
+    """A thread of a container whose input is interrupted waits no more, and nobody works for it."""
+    await anyio.to_thread.run_sync(caller.function.remote, 1)
+    caller.worker.answer = never
+    thread = 0
+
+    def blocking() -> None:
+        nonlocal thread
+        thread = threading.get_ident()
+        with pytest.raises(InputCancellation):
+            caller.function.remote(2)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(blocking))
+        await until(lambda: len(caller.worker.packs) == 2)
+        _blocked.wake(thread)
+
+    await until(lambda: caller.worker.cancelled == [caller.worker.packs[1].call_id])

@@ -184,7 +184,7 @@ async def test_error_of_the_inputs_surfaces(caller: Caller) -> None:
 
 async def test_moved_inputs_are_waited_for(caller: Caller) -> None:
     """An input that needs another attempt leaves its pack, and its result comes on its own."""
-    caller.client.paces[caller.worker.record.function_id] = pace = mapping.Pace()
+    caller.client.paces[caller.worker.record.function_id, ""] = pace = mapping.Pace()
     pace.learn(32, 0.0, 1.0)
 
     def answer(pack: InputPack) -> tuple[InputResult, ...]:

@@ -12,7 +12,7 @@ from afield._wire import subjects
 from afield._wire.streams import StreamSpec, assets, consumer_config
 from afield_common.errors import AssetsMissingError, StorageError
 from afield_common.jetstream import JetStream
-from afield_common.store import ensure_assets, wait_for_assets
+from afield_common.store import ensure_assets, limit_queue, wait_for_assets
 from support.nats import NatsServer
 from support.services import connected
 
@@ -65,17 +65,17 @@ async def reserved(bus: Bus) -> int:
 
 
 async def test_small_disk_holds_everything(small: tuple[NatsServer, Bus]) -> None:
-    """Told of a small disk, streams reserve half of it."""
+    """Told of a small disk, streams reserve three quarters of it: results need the rest."""
     _, bus = small
     assert set(await ensure_assets(bus, 1, storage=2**32)) == {spec.name for spec in assets(1)}
-    assert await reserved(bus) <= 2**31
+    assert await reserved(bus) <= 3 * 2**30
 
 
 async def test_server_that_turns_out_to_be_small_holds_everything(small: tuple[NatsServer, Bus]) -> None:
-    """Nobody knows how much it has: streams ask for less until they fit, and leave room for inputs and results."""
+    """Nobody knows how much it has: streams ask for less until they fit, and leave room for results."""
     _, bus = small
     assert set(await ensure_assets(bus, 1)) == {spec.name for spec in assets(1)}
-    assert await reserved(bus) <= 2**31
+    assert await reserved(bus) <= 3 * 2**30
 
 
 async def test_server_without_room_is_an_error(tmp_path: Path) -> None:
@@ -94,7 +94,22 @@ async def test_limit_of_the_account_is_respected(tmp_path: Path) -> None:
         async with connected(server.url) as bus:
             assert await JetStream(bus).storage() == 2**32
             await ensure_assets(bus, 1)
-            assert await reserved(bus) <= 2**31
+            assert await reserved(bus) <= 3 * 2**30
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [(100, 100), (0, -1)])
+async def test_queue_is_limited_as_configured(bus: Bus, wanted: int, limit: int) -> None:
+    """Also one that exists; what else an operator tuned stays, and what is there already stays."""
+    await ensure_assets(bus, 2)
+    jet = JetStream(bus)
+    config = (await jet.request("STREAM.INFO.IN_1"))["config"]
+    await jet.request("STREAM.UPDATE.IN_1", {**config, "max_msgs": 7, "max_age": 3600 * 10**9})
+    for _ in range(2):
+        await limit_queue(bus, 2, wanted)
+
+    for name in ("IN_0", "IN_1"):
+        assert (await jet.request(f"STREAM.INFO.{name}"))["config"]["max_msgs"] == limit
+    assert (await jet.request("STREAM.INFO.IN_1"))["config"]["max_age"] == 3600 * 10**9
 
 
 async def test_waiting_ends_when_the_assets_come(bus: Bus) -> None:

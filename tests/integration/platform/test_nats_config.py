@@ -25,6 +25,8 @@ MAY_PUBLISH: dict[Role, list[str]] = {
         "$JS.API.DIRECT.GET.KV_REG",
         "$JS.API.DIRECT.GET.KV_REG.$KV.REG.app.main.ap-1",
         "$KV.REG.app.main.ap-1",
+        "$JS.API.DIRECT.GET.IN_0",
+        f"out.0.main.k3j9x2abcd.{CALL}.0-1",
         "ev.main.ap-1.-.-",
     ],
     "scheduler": [
@@ -86,7 +88,12 @@ MAY_PUBLISH: dict[Role, list[str]] = {
 }
 
 MAY_NOT_PUBLISH: dict[Role, list[str]] = {
-    "registry": [f"out.0.main.k3j9x2abcd.{CALL}.0-1", "$KV.WORKERS.wk-1", "$JS.API.STREAM.DELETE.RESULTS"],
+    "registry": [
+        f"in.0.main.fu-1.hi.{CALL}.0-1.1",
+        "$KV.WORKERS.wk-1",
+        "$JS.API.STREAM.DELETE.RESULTS",
+        "$JS.API.STREAM.PURGE.RESULTS",
+    ],
     "scheduler": [
         "$KV.REG.app.main.ap-1",
         "$JS.API.STREAM.CREATE.X",

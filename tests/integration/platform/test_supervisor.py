@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from afield import _launch, _marks, embedded
+from afield import _cgroups, _launch, _marks, embedded
 from afield._launch import PlatformFolder
 from support.launching import assert_nothing_left, kill9, pid_of, restarted, wait_for
 
@@ -25,6 +25,22 @@ def test_a_private_platform_stops_without_a_trace(launch: Launch) -> None:
     assert len(_marks.marked(launched.record["id"])) == 4  # supervisor, nats-server, services, orphan
     launched.stop()
     assert_nothing_left(launched.record)
+
+
+def test_control_groups_of_killed_workers_are_removed(launch: Launch) -> None:
+    """At the platform's end, and where groups can be made at all."""
+    launched = launch()
+    claim = _cgroups.Claim("test-killed")
+    folders = [base.folder for base in claim.bases.values()]
+    for lock in claim._locks:  # as when its process ends
+        os.close(lock)
+    claim._locks.clear()
+    if not folders:
+        pytest.skip("no control group can be made here")
+
+    launched.stop()
+
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_everything_listens_on_loopback(launch: Launch) -> None:

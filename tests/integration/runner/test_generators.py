@@ -68,6 +68,21 @@ async def test_a_generator_that_waits_for_credit_is_cancelled(launch: Launcher, 
     assert (await guest.finished(start(guest, 1, credit=9)))[0].status == "ok"
 
 
+async def test_a_generator_that_waits_for_credit_times_out(launch: Launcher, source: str) -> None:
+    """When the worker rings: its caller has taken too long; it cleans up."""
+    guest = await launch(source, is_generator=True, timeout=0.1)
+    token = start(guest, 6, credit=1)
+    await guest.until(lambda: guest.values(token) == [0])
+
+    await guest.ring_until(lambda: guest.results(token))
+
+    (result,) = await guest.finished(token)
+    assert result.error is not None
+    assert result.error.kind == "timeout"
+    await guest.until(lambda: guest.stdout == "0\nclosed\n")
+    assert (await guest.finished(start(guest, 1, credit=9)))[0].status == "ok"
+
+
 async def test_an_endless_generator_is_cancelled_in_full_flight(launch: Launcher, source: str) -> None:
     """Credit without end does not make it deaf."""
     guest = await launch(source, is_generator=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from afield._wire.functions import Resources
 from afield_worker.runners.base import RunnerError
 from afield_worker.runners.process import ProcessRunner, ProcessSettings
 from support.guests import DAEMON, Guest, Launcher, alive, launching, make_start, payload
@@ -57,7 +58,7 @@ async def test_the_end_of_the_runner_ends_everything(tmp_path: Path) -> None:
     """Containers are reported, and no process is left."""
     async with ProcessRunner() as runner:
         guest = Guest()
-        guest.container = await runner.start(make_start(tmp_path / "h", DAEMON), {}, None, guest)
+        guest.container = await runner.start(make_start(tmp_path / "h", DAEMON), {}, guest)
         pids = [*await guest.value("stay"), guest.container.pid, runner.template_pid]
 
     assert [pid for pid in pids if alive(pid)] == []
@@ -69,14 +70,14 @@ async def test_a_template_that_cannot_run_is_an_error_of_the_runner(tmp_path: Pa
     """The error says what became of it."""
     async with ProcessRunner(ProcessSettings(python="/bin/false")) as runner:
         with pytest.raises(RunnerError, match="ended with exit code 1"):
-            await runner.start(make_start(tmp_path / "h", ""), {}, None, Guest())
+            await runner.start(make_start(tmp_path / "h", ""), {}, Guest())
 
 
 async def test_an_interpreter_that_is_not_there_is_an_error_of_the_runner(tmp_path: Path) -> None:
     """The deadline of the start bounds how long it is looked for."""
     async with ProcessRunner(ProcessSettings(python="/no/python", start_timeout=0.2)) as runner:
         with pytest.raises(RunnerError, match="/no/python"):
-            await runner.start(make_start(tmp_path / "h", ""), {}, None, Guest())
+            await runner.start(make_start(tmp_path / "h", ""), {}, Guest())
 
 
 async def test_a_cancelled_start_leaves_no_container(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ from afield_worker.runners.process import ProcessRunner
 async def main():
     async with ProcessRunner() as runner:
         guest = Guest()
-        guest.container = await runner.start(make_start(Path({home!r}), DAEMON), {{}}, None, guest)
+        guest.container = await runner.start(make_start(Path({home!r}), DAEMON), {{}}, guest)
         pids = [runner.template_pid, guest.container.pid, *await guest.value("stay")]
         print(*pids, flush=True)
         await asyncio.sleep(1000)
@@ -147,13 +148,13 @@ async def test_a_limit_of_memory_is_enforced(launch: Launcher) -> None:
         "import os, time\ndef f():\n    if os.fork() == 0:\n        x = bytearray(300_000_000)\n        time.sleep(1000)\n"
         "    os.wait()"
     )
-    guest = await launch(source, memory_limit_mib=200)
+    guest = await launch(source, resources=Resources(memory_limit_mib=200))
     guest.send(payload())
 
     info = await guest.ended()
 
     assert info.oom
-    assert "limit of 200 MiB" in info.reason
+    assert "its limit is 200 MiB" in info.reason
 
 
 async def test_pages_that_forks_share_count_once(launch: Launcher) -> None:
@@ -163,6 +164,6 @@ async def test_pages_that_forks_share_count_once(launch: Launcher) -> None:
         "def f():\n    pids = [os.fork() for _ in range(1)]\n    if 0 in pids: time.sleep(1000)\n"
         "    time.sleep(0.5)\n    return sum(os.path.exists(f'/proc/{pid}') for pid in pids)"
     )
-    guest = await launch(source, memory_limit_mib=170)
+    guest = await launch(source, resources=Resources(memory_limit_mib=170))
 
     assert await guest.value() == 1

@@ -1,24 +1,6 @@
-"""A server of its own for each test: the services' subjects and streams have fixed names."""
+"""Each test has a server of its own."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from support.own_server import bus, server
+from support.world import registry, world
 
-import pytest
-
-from afield._bus.connection import Bus
-from support.nats import NatsServer
-from support.services import connected
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A fresh nats-server."""
-    with NatsServer(tmp_path / "nats") as started:
-        yield started
-
-
-@pytest.fixture
-async def bus(server: NatsServer, anyio_backend: str) -> AsyncIterator[Bus]:
-    """A connection of the test's own."""
-    async with connected(server.url) as opened:
-        yield opened
+__all__ = ["bus", "registry", "server", "world"]

@@ -1,94 +1,21 @@
 """The scheduler on a real server, with a registry, and workers that only take notes."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from itertools import count
-from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import TaskStatus
 
-from afield._bus.connection import Bus
 from afield._wire import api, subjects
-from afield._wire.codec import decode, encode
-from afield._wire.functions import FunctionRecord, Resources, Scaling
-from afield._wire.messages import Event, Wake
+from afield._wire.functions import Resources, Scaling
 from afield_common.jetstream import JetStream
-from afield_registry.service import RegistryService
-from afield_registry.settings import RegistrySettings
-from afield_scheduler.service import SchedulerService
-from afield_scheduler.settings import SchedulerSettings
 from support.fake_worker import FakeWorker, fake_worker
 from support.nats import NatsServer
-from support.records import create, publish, spec
-from support.services import connected, running
 from support.waiting import until
+from support.world import World, scheduler, until_looked_again
 
 pytestmark = pytest.mark.anyio
-
-_calls = count(1)
-
-
-class World:
-    """A registry, a scheduler, and a client's connection."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
-
-    async def function(self, **changes: Any) -> FunctionRecord:
-        """Start an app with one function."""
-        made = await self.bus.call(api.APP_CREATE, create())
-        published = await self.bus.call(api.APP_PUBLISH, publish(spec(**changes), app_id=made.app_id))
-        return published.functions[0]
-
-    async def send(self, f: FunctionRecord, packs: int = 1, *, wake: bool = True) -> str:
-        """Publish inputs of a new call; return its id."""
-        call_id = f"fc-s1-0-{next(_calls)}"
-        for n in range(packs):
-            subject = f"in.0.main.{f.function_id}.lo.{call_id}.{n}-1.1"
-            await self.bus.publisher.publish(subject, b"x", msg_id=f"{call_id}.{n}")
-        if wake:
-            await self.wake(f, packs)
-        return call_id
-
-    async def wake(self, f: FunctionRecord, packs: int = 1) -> None:
-        """Tell the scheduler."""
-        wake = Wake(ws="main", function_id=f.function_id, outstanding=packs)
-        await self.bus.publish(subjects.wake(f.shard), encode(wake))
-
-    async def purge(self) -> None:
-        """Take all inputs away, as if they were done."""
-        await JetStream(self.bus).purge("IN_0", ">")
-
-    async def stop_app(self, f: FunctionRecord) -> None:
-        await self.bus.call(api.APP_STOP, api.AppRef(ws="main", app_id=f.app_id))
-
-
-@asynccontextmanager
-async def scheduler(url: str, **settings: Any) -> AsyncIterator[SchedulerService]:
-    """A scheduler on a connection of its own."""
-    chosen = SchedulerSettings(**{"look_s": 0.1, "sweep_s": 0.3, **settings})
-    async with connected(url, "scheduler") as bus, running(SchedulerService(bus, chosen)) as service:
-        yield service
-
-
-@pytest.fixture
-async def registry(server: NatsServer, anyio_backend: str) -> AsyncIterator[World]:
-    """A world without a scheduler."""
-    async with AsyncExitStack() as stack:
-        own = await stack.enter_async_context(connected(server.url, "registry"))
-        await stack.enter_async_context(running(RegistryService(own, RegistrySettings())))
-        yield World(await stack.enter_async_context(connected(server.url, "client")))
-
-
-@pytest.fixture
-async def world(registry: World, server: NatsServer) -> AsyncIterator[World]:
-    """A world with a scheduler."""
-    async with scheduler(server.url):
-        yield registry
 
 
 async def test_wake_starts_one_container(world: World) -> None:
@@ -100,13 +27,6 @@ async def test_wake_starts_one_container(world: World) -> None:
         await world.wake(f)
         await until_looked_again(world)
     assert [s.function for s in worker.started] == [f]
-
-
-async def until_looked_again(world: World) -> None:
-    """Return when the scheduler has had every reason to do more: it answers, and several looks have passed."""
-    for _ in range(5):
-        await world.bus.call(api.FLEET_STATS, api.StatsRequest())
-        await anyio.sleep(0.1)
 
 
 async def test_wake_that_overtakes_the_record_is_kept(world: World) -> None:
@@ -332,27 +252,6 @@ async def test_stray_container_is_stopped(world: World) -> None:
         await worker.start(api.StartContainer(container_id="ta-stray", function=f))
         await until(lambda: not worker.containers)
         assert worker.stopped[0].container_id == "ta-stray"
-
-
-async def test_what_fits_nowhere_is_explained(world: World) -> None:
-    """A function that no worker can run is an event with the reasons, worker by worker, and shows in the stats."""
-    heard: list[Event] = []
-
-    def note(msg: Any) -> None:
-        event = decode(Event, msg.data)
-        if event.kind == "function.waiting":
-            heard.append(event)
-
-    await world.bus.subscribe(subjects.event("main", "*", "*"), note)
-    f = await world.function(resources=Resources(cpu=64.0))
-    async with fake_worker(world.bus) as worker:
-        await world.send(f)
-        await until(lambda: any(worker.worker_id in e.detail for e in heard))
-        assert "64 are asked for" in heard[-1].detail
-        stats = await world.bus.call(api.FLEET_STATS, api.StatsRequest(ws="main"))
-        assert "no worker can run it" in stats.waiting[f.function_id]
-        assert stats.backlog == {f.function_id: 1}
-        assert worker.started == []
 
 
 async def test_waiting_function_gets_the_first_worker(world: World) -> None:

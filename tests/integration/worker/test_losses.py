@@ -1,5 +1,6 @@
 """What containers do that they should not, and what their callers are told."""
 
+import re
 from typing import Any
 
 import pytest
@@ -35,6 +36,10 @@ async def test_a_module_that_cannot_be_imported_is_told(field: Field, worker: Wo
     error = await error_of(field, call)
     assert error.kind == "startup"
     assert "nothing_of_the_kind" in error.message
+    await field.until(lambda: field.said(record, "container.failed"))
+    (event,) = field.said(record, "container.failed")
+    assert event.error is not None
+    assert (event.error.kind, event.error.message) == ("startup", error.message)
 
 
 async def test_code_that_is_not_there_is_told(field: Field, worker: WorkerService) -> None:
@@ -103,7 +108,7 @@ async def test_running_out_of_memory_is_told_apart(field: Field, worker: WorkerS
     record = await started(field, worker, source, resources=Resources(memory_limit_mib=200))
     error = await error_of(field, await field.send(record, 1))
     assert error.kind == "memory"
-    assert "200 MiB" in error.message
+    assert re.search(r"it used \d+ MiB, its limit is 200 MiB", error.message), error.message
 
 
 async def test_sys_exit_is_told_apart_and_harms_nobody(field: Field, worker: WorkerService) -> None:
@@ -157,6 +162,22 @@ async def test_code_that_ignores_the_interrupt_is_killed(field: Field, worker: W
     """
     record = await started(field, worker, source, timeout=0.3)
     assert (await error_of(field, await field.send(record, 1))).kind == "timeout"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_code_that_swallows_its_interruption_is_killed(
+    field: Field, worker: WorkerService, kind: str
+) -> None:
+    """Whatever it catches, and however often; its caller is told of the timeout."""
+    sync = "import time\ndef f(x):\n    while True:\n        try:\n            time.sleep(1)\n"
+    loop = (
+        "import asyncio\nasync def f(x):\n    while True:\n        try:\n            await asyncio.sleep(1)\n"
+    )
+    source = (sync if kind == "sync" else loop) + "        except BaseException:\n            pass\n"
+    record = await started(field, worker, source, timeout=0.3, is_async=kind == "async")
+    assert (await error_of(field, await field.send(record, 1))).kind == "timeout"
+    await field.until(lambda: field.said(record, "container.stopped"))
+    assert field.said(record, "container.stopped")[0].detail == "timed out, killed"
 
 
 async def test_a_running_input_is_cancelled(field: Field, worker: WorkerService) -> None:

@@ -1,9 +1,7 @@
 """The worker as a service: its record, its requests, and what it survives."""
 
 import json
-import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import anyio
 import pytest
 
 from afield._wire.api import StartContainer, worker_start
-from afield._wire.functions import FunctionRecord
 from afield._wire.ids import new_id
 from afield_worker.service import WorkerService
 from support.field import Field, field_on, until_true
@@ -93,38 +90,11 @@ async def test_a_server_that_is_killed_costs_no_input(server: NatsServer, tmp_pa
             await field.drained(record)
 
 
-async def _spawn(field: Field, worker_id: str) -> anyio.abc.Process:
-    """A worker as a process of its own, ready to take containers."""
-    env = {
-        **os.environ,
-        "AFIELD_SERVER": field.bus.address.url,
-        "AFIELD_WORKER_ID": worker_id,
-        "AFIELD_HOST": "here",
-        "AFIELD_BLOB_DIR": str(field.blob_dir),
-        "AFIELD_CACHE_DIR": str(field.folder / "cache"),
-        "AFIELD_RUN_DIR": str(field.folder / "run"),
-    }
-    process = await anyio.open_process(
-        [sys.executable, "-m", "afield_worker"], env=env, stdout=None, stderr=None
-    )
-
-    async def ready() -> bool:
-        return worker_id in [w.worker_id for w in await field.workers()]
-
-    await until_true(ready)
-    return process
-
-
-async def _start_on(field: Field, worker_id: str, record: FunctionRecord) -> None:
-    request = StartContainer(container_id=new_id("ta"), function=record)
-    assert (await field.bus.call(worker_start(worker_id), request)).accepted
-
-
 async def test_a_process_of_its_own_stops_on_sigterm(field: Field) -> None:
     """Status 0, nothing left behind."""
     record = await field.define("import os\ndef f(x):\n    return os.getpid()\n")
-    async with await _spawn(field, "wk-own") as process:
-        await _start_on(field, "wk-own", record)
+    async with await field.spawn("wk-own") as process:
+        await field.start("wk-own", record)
         pid = await field.value(await field.send(record, 1))
         process.send_signal(signal.SIGTERM)
         with anyio.fail_after(20):
@@ -148,8 +118,8 @@ async def test_a_killed_worker_costs_no_input(field: Field) -> None:
     """
     record = await field.define(source)
     mark = field.folder / "killed-worker"
-    async with await _spawn(field, "wk-killed") as process:
-        await _start_on(field, "wk-killed", record)
+    async with await field.spawn("wk-killed") as process:
+        await field.start("wk-killed", record)
         call = await field.send(record, str(mark))
 
         async def began() -> bool:

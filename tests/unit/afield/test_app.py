@@ -152,11 +152,6 @@ def test_senseless_parameters_are_refused(parameters: dict[str, Any]) -> None:
         ("volumes", {"/a": 1}),
         ("ephemeral_disk", 1024),
         ("proxy", object()),
-        ("cloud", "aws"),
-        ("region", "us-east"),
-        ("routing_region", "us-east"),
-        ("nonpreemptible", True),
-        ("enable_memory_snapshot", True),
         ("block_network", True),
         ("restrict_modal_access", True),
         ("i6pn", True),
@@ -175,6 +170,52 @@ def test_what_is_not_available_is_named(name: str, value: Any) -> None:
 def test_values_that_ask_for_nothing_are_taken(parameters: dict[str, Any]) -> None:
     """The defaults of Modal's signature, written out, are fine."""
     assert declared(**parameters).name == "double"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "labels"),
+    [
+        ({}, {}),
+        ({"cloud": "auto", "routing_region": "eu"}, {}),
+        ({"cloud": "aws", "region": "eu"}, {"cloud": ("aws",), "region": ("eu",)}),
+        (
+            {"region": ["eu", "us"], "nonpreemptible": True},
+            {"region": ("eu", "us"), "nonpreemptible": ("true",)},
+        ),
+    ],
+)
+def test_places_become_labels(parameters: dict[str, Any], labels: dict[str, Any]) -> None:
+    """Workers are chosen by them; the way in is not."""
+    assert declared(**parameters).spec.labels == labels
+
+
+@pytest.mark.parametrize("parameters", [{"cloud": 1}, {"region": []}, {"region": [1]}, {"routing_region": 2}])
+def test_places_that_are_none_are_refused(parameters: dict[str, Any]) -> None:
+    """They are strings."""
+    (name,) = parameters
+    with pytest.raises(InvalidError, match=name):
+        declared(**parameters)
+
+
+def test_snapshots_can_be_asked_for() -> None:
+    """The worker makes them."""
+    assert declared(enable_memory_snapshot=True).spec.snapshot
+    assert not declared().spec.snapshot
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("keep_warm", "min_containers"),
+        ("concurrency_limit", "max_containers"),
+        ("container_idle_timeout", "scaledown_window"),
+        ("allow_concurrent_inputs", "afield.concurrent"),
+    ],
+)
+def test_parameters_of_old_name_their_successors(old: str, new: str) -> None:
+    """Programs that use them are still about."""
+    with pytest.raises(TypeError, match=f"{old}.*{new}"):
+        declared(**{old: 1})
 
 
 def test_generators_cannot_be_retried() -> None:
@@ -221,7 +262,7 @@ def test_decorating_twice_is_refused() -> None:
     """A Function is not a function to decorate."""
     app = App()
     with pytest.raises(InvalidError, match="twice"):
-        app.function()(app.function()(double))
+        app.function()(app.function()(double))  # type: ignore[call-overload]  # checkers know, too
 
 
 def test_partial_function_is_unpacked() -> None:
@@ -302,7 +343,7 @@ def test_run_refuses_what_is_not_available(parameters: dict[str, Any]) -> None:
         App().run(**parameters)
 
 
-@pytest.mark.parametrize("method", ["deploy", "cls", "server"])
+@pytest.mark.parametrize("method", ["deploy", "server"])
 def test_what_is_missing_says_so(method: str) -> None:
     """Each missing part names itself."""
     with pytest.raises(UnimplementedError, match=method):

@@ -17,7 +17,7 @@ from afield._bus_errors import as_user_errors, user_error
         (errors.ApiFailure("exhausted", "m"), exception.ResourceExhaustedError),
         (errors.ApiFailure("internal", "m"), exception.InternalError),
         (errors.ApiFailure("unavailable", "m"), exception.ServiceError),
-        (errors.PublishRefusedError("in.x", 10023, "full"), exception.ResourceExhaustedError),
+        (errors.StreamFullError("in.x", 10023, "full"), exception.ResourceExhaustedError),
         (errors.PublishRefusedError("in.x", 10052, "bad"), exception.InternalError),
         (errors.PublishTimeoutError("late"), exception.ConnectionError),
         (errors.NoRespondersError("nobody"), exception.ConnectionError),

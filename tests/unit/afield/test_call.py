@@ -5,8 +5,6 @@ import pickle
 import pytest
 
 from afield import FunctionCall
-from afield._wire.api import CallState
-from afield.call import _count
 from afield.exception import InvalidError, UnimplementedError
 
 
@@ -33,13 +31,6 @@ def test_other_ids_are_refused(call_id: str) -> None:
 def test_handles_travel() -> None:
     """A call can be handed to another process."""
     assert pickle.loads(pickle.dumps(FunctionCall("fc-abc-0-17"))).object_id == "fc-abc-0-17"
-
-
-def test_inputs_are_counted_once() -> None:
-    """An input that left its pack is known twice: in the pack, and alone."""
-    state = CallState(call_id="fc-a-0-1", pending=("64-64", "3-1"), finished=("0-64",))
-
-    assert _count(state) == 128
 
 
 def test_what_is_missing_says_so() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import builtins
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import traceback
 import types
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from afield import _errors, exception
 from afield._errors import from_error_info, to_error_info
 from afield._wire.codec import decode, encode
-from afield._wire.messages import BlobRef, ErrorInfo, ErrorKind
+from afield._wire.messages import Attempt, BlobRef, ErrorInfo, ErrorKind
 
 
 def caught(raiser: Callable[[], Any]) -> BaseException:
@@ -470,3 +472,34 @@ def test_startup_is_the_users_exception() -> None:
     assert isinstance(found, ModuleNotFoundError)
     assert found.name == "x"
     assert found.__notes__ == ["while loading function 'work', container ta-1"]
+
+
+def attempt(number: int, message: str, container_id: str = "") -> Attempt:
+    return Attempt(number=number, kind="exception", message=message, at=0.0, container_id=container_id)
+
+
+def test_earlier_attempts_are_told_in_notes() -> None:
+    """One line each, oldest first, behind the note that says where the last one ended."""
+    info = replace(
+        to_error_info(caught(lambda: raise_it(ValueError("third")))),
+        history=(attempt(1, "KeyError: 'a'", "ta-1"), attempt(2, "OSError: two\nlines")),
+    )
+    found = from_error_info(info, function_name="work", attempts=3)
+    first, second, third = found.__notes__
+    assert first == "in function 'work'"
+    assert re.fullmatch(r"attempt 1 of 3 ended at \d\d:\d\d:\d\d in container ta-1: KeyError: 'a'", second)
+    assert re.fullmatch(r"attempt 2 of 3 ended at \d\d:\d\d:\d\d: OSError: two lines", third)
+    assert second in printed(found)
+
+
+def test_attempts_of_errors_of_ours_are_told_too() -> None:
+    """Also where nobody knows how many there could have been."""
+    info = ErrorInfo(kind="timeout", message="too long", history=(attempt(1, ""),))
+    assert "attempt 1 ended at" in from_error_info(info).__notes__[0]
+    assert from_error_info(info).__notes__[0].endswith(": exception")
+
+
+def test_long_messages_of_attempts_are_cut() -> None:
+    """The last one is told in full; the others are for orientation."""
+    info = ErrorInfo(kind="timeout", message="too long", history=(attempt(1, "word " * 1000),))
+    assert len(from_error_info(info).__notes__[0]) < 600

@@ -1,5 +1,7 @@
 """enable_output, where standard error is no terminal."""
 
+from io import TextIOWrapper
+
 import pytest
 
 from afield import output
@@ -133,3 +135,46 @@ def test_a_lost_connection_is_told_once(capfd: pytest.CaptureFixture[str]) -> No
     lost, back = capfd.readouterr().err.splitlines()
     assert lost == "afield: connection to the platform lost, reconnecting"
     assert back == "afield: connection to the platform is back"
+
+
+@pytest.mark.parametrize(("progress", "said"), [(True, "afield: f: no snapshot\n"), (False, "")])
+def test_notices_are_shown(progress: bool, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are for whoever watches the progress."""
+    with enable_output(show_progress=progress):
+        screen = output.current()
+        assert screen is not None
+        screen.app_created("demo", "ap-1")
+        screen.app_running("ap-1", {"fu-1": "f"})
+        output.settle()
+        capsys.readouterr()
+        screen.on_event(
+            Event(kind="container.notice", at=0.0, app_id="ap-1", function_id="fu-1", detail="no snapshot")
+        )
+        output.settle()
+
+        assert capsys.readouterr().err == said
+
+
+def show_and_raise(error: Exception | None) -> None:
+    with enable_output(show_progress=False):
+        screen = output.current()
+        assert screen is not None
+        screen.app_created("demo", "ap-1")
+        screen.on_log("ap-1", batch("ta-1", "lost\n"))
+        screen.app_ended("ap-1", detached=False)
+        output.settle()
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize(("error", "expected"), [(None, OSError), (KeyError("mine"), KeyError)])
+def test_output_that_cannot_be_written_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, expected: type[Exception]
+) -> None:
+    """At the end of the block, which runs to its end; an error of the block itself comes first."""
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - with a buffer its end would fail, too
+    with full, TextIOWrapper(full, write_through=True) as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        with pytest.raises(expected):
+            show_and_raise(error)
+        monkeypatch.undo()

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from afield import _blocked
 from afield._portal import Portal, get_portal
-from afield.exception import InvalidError
+from afield.exception import InputCancellation, InvalidError
 
 
 async def value() -> int:
@@ -109,3 +110,39 @@ def test_what_was_never_left_is_left_at_the_end() -> None:
     portal.close()
 
     assert left == ["left"]
+
+
+def test_a_woken_thread_ends_what_it_waits_for() -> None:
+    """A thread that takes no signals can be told not to wait; the work on the loop ends first."""
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    seen: list[bool] = []
+
+    def blocked() -> None:
+        with pytest.raises(InputCancellation):
+            get_portal().run(work)
+        seen.append(cancelled.is_set())
+
+    thread = threading.Thread(target=blocked)
+    thread.start()
+    begun.wait(10)
+    assert thread.ident is not None
+    _blocked.wake(thread.ident)
+    thread.join(10)
+
+    assert seen == [True]
+
+
+def test_waking_a_thread_that_does_not_wait_does_nothing() -> None:
+    """It may have got its result just before."""
+    assert get_portal().run(value) == 1
+    _blocked.wake(threading.get_ident())
+
+    assert get_portal().run(value) == 1

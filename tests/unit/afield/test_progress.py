@@ -58,6 +58,18 @@ def test_first_container_is_news() -> None:
     assert shown.on_event(event("container.ready", container_id="ta-2")) == []
 
 
+def test_variants_have_the_name_of_their_function() -> None:
+    """And are the same news."""
+    shown = progress()
+
+    assert shown.on_event(event("container.ready", function_id="fu-1-abc")) == [
+        "square: the first container is ready"
+    ]
+    assert shown.on_event(event("container.ready", function_id="fu-1-def")) == []
+    shown.on_event(event("function.waiting", function_id="fu-1-abc", detail="no room"))
+    assert plain(shown.lines(80, 0.0))[1].strip() == "square is waiting: no room"
+
+
 def test_reasons_for_waiting_are_told_once() -> None:
     """The same reason again is no news; the block shows it as long as it holds."""
     shown = progress()
@@ -100,3 +112,16 @@ def test_lines_fit_the_terminal() -> None:
     shown.maps.append(MapState("z" * 300, 10, 1))
 
     assert max(len(line) for line in plain(shown.lines(40, 0.0))) < 40
+
+
+def test_notices_and_failing_functions_are_news() -> None:
+    """A function whose containers do not come up stays in the block until one starts."""
+    shown = progress()
+
+    assert shown.on_event(event("container.notice", detail="no snapshot: threads run")) == [
+        "square: no snapshot: threads run"
+    ]
+    assert shown.on_event(event("function.failing", detail="it fails")) == ["square: it fails"]
+    assert plain(shown.lines(80, 0.0))[1] == "  square is waiting: it fails"
+    shown.on_event(event("container.starting"))
+    assert len(shown.lines(80, 0.0)) == 1

@@ -71,6 +71,37 @@ def test_candidates(tmp_path: Path) -> None:
     ]
 
 
+CLASSES = """
+import afield
+
+app = afield.App()
+
+class Model:
+    size: int = afield.parameter(default=3)
+
+    @afield.method()
+    def run(self, x: int): ...
+
+    @afield.method()
+    def stream(self):
+        yield 1
+
+Model = app.cls()(Model)
+looked_up = afield.Cls.from_name("other", "C")
+"""
+
+
+def test_candidates_of_a_class_are_its_methods(tmp_path: Path) -> None:
+    """By the name of the class and theirs; classes that were looked up are not of the module."""
+    found, _ = candidates(module(tmp_path, CLASSES, "classes_of_test"))
+
+    owners = ("Model", "app.Model")
+    assert [(c.kind, c.names, c.in_module, c.app, c.owners) for c in found] == [
+        ("function", ("Model.run", "app.Model.run"), True, "app", owners),
+        ("generator", ("Model.stream", "app.Model.stream"), True, "app", owners),
+    ]
+
+
 def test_a_file_is_imported_under_its_stem(tmp_path: Path) -> None:
     """The module has the file's name, can be imported by it, and finds its siblings."""
     (tmp_path / "sibling_of_test.py").write_text("value = 3")

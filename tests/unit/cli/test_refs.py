@@ -134,3 +134,40 @@ def test_an_empty_app() -> None:
     """An app without anything to run is told apart from its neighbours."""
     with pytest.raises(WrongUseError, match=r"s\.py::second has nothing to run"):
         chosen("second", F, apps=("app", "second"))
+
+
+def method(name: str, *, kind: Kind = "function") -> Candidate:
+    """A method of the class Model."""
+    owners = ("Model", "app.Model")
+    return Candidate(kind, tuple(f"{owner}.{name}" for owner in owners), True, None, "app", owners)
+
+
+RUN, OTHER_RUN, STREAM = method("run"), method("other"), method("stream", kind="generator")
+
+
+@pytest.mark.parametrize("name", ["", "Model", "app.Model", "Model.run", "app.Model.run", "app"])
+def test_the_only_method_needs_no_name(name: str) -> None:
+    """Nor does it beside a generator; its class will do, too."""
+    assert chosen(name, RUN, STREAM) == "Model.run"
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates", "reason"),
+    [
+        (
+            "Model",
+            (RUN, OTHER_RUN, F),
+            "2 methods; say which one to run: s.py::Model.run, s.py::Model.other$",
+        ),
+        ("", (RUN, F), "2 functions and methods; say which"),
+        ("Model.rum", (RUN, F), "did you mean s.py::Model.run"),
+        ("Model.stream", (RUN, STREAM), "is a generator"),
+        ("Model", (STREAM,), "is a generator"),
+    ],
+)
+def test_choices_of_methods_that_cannot_be_made(
+    name: str, candidates: tuple[Candidate, ...], reason: str
+) -> None:
+    """As for functions."""
+    with pytest.raises(WrongUseError, match=reason):
+        chosen(name, *candidates)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from afield._wire.api import FleetStats
-from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec
+from afield._wire.functions import CodeRef, FunctionRecord, FunctionSpec, MethodSpec
 from afield._wire.messages import ErrorInfo
 from afield.serialization import dumps
 from afield_gateway.app import Parts, make_app
@@ -26,13 +26,17 @@ class FakeBackend:
     def __init__(self) -> None:
         self.answer: Answer = _echo
         self.is_generator = False
+        self.methods: dict[str, MethodSpec] = {}
         self.cancelled = False
 
     async def resolve(self, app: str, function: str) -> FunctionRecord:
         if app != "shop":
             raise Problem(404, "unknown-app", "No such app", f"no app {app!r}", suggestions=["shop"])
         spec = FunctionSpec(
-            name=function, code=CodeRef(module="m", qualname=function), is_generator=self.is_generator
+            name=function,
+            code=CodeRef(module="m", qualname=function),
+            is_generator=self.is_generator,
+            methods=self.methods,
         )
         return FunctionRecord(function_id="fu-a", app_id="ap-a", app_name=app, ws="main", shard=0, spec=spec)
 

@@ -7,6 +7,7 @@ import anyio
 import httpx
 import pytest
 
+from afield._wire.functions import MethodSpec
 from afield._wire.messages import ErrorInfo, ErrorKind
 from afield_gateway.schemas import CallResponse, ProblemBody
 
@@ -101,6 +102,16 @@ async def test_generators_are_refused(http: httpx.AsyncClient, backend: Any) -> 
 
     assert found.status == 422
     assert "remote_gen" in found.detail
+
+
+async def test_classes_are_refused(http: httpx.AsyncClient, backend: Any) -> None:
+    """A class is not called, its methods are; the answer says what to do."""
+    backend.methods = {"run": MethodSpec()}
+
+    found = problem(await http.post(URL))
+
+    assert found.status == 422
+    assert "Cls.from_name" in found.detail
 
 
 @pytest.mark.parametrize(

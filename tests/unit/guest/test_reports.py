@@ -1,5 +1,6 @@
 """Which results travel together."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -80,3 +81,25 @@ def test_there_is_no_empty_frame(sent: list[Any]) -> None:
     Reports(sent.append).flush()
 
     assert sent == []
+
+
+def test_another_thread_may_send_what_there_is() -> None:
+    """Each result is sent once, whoever sends it."""
+    sent: list[Any] = []
+    collected = Reports(sent.append)
+    collected.begin(token=3)
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.is_set():
+            collected.flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    for index in range(20_000):
+        collected.add(ok(index))
+    collected.flush()
+    done.set()
+    thread.join()
+
+    assert sorted(result.index for frame in sent for result in frame.results) == list(range(20_000))

@@ -47,6 +47,39 @@ def test_removed_key_stays_removed() -> None:
     assert index.function("main", "fu-1") is None
 
 
+def variant(number: int, app_id: str = "ap-1", base_id: str = "fu-1") -> FunctionRecord:
+    return replace(function(app_id, f"{base_id}-{number}"), base_id=base_id)
+
+
+def test_variants_are_found_by_app_and_base() -> None:
+    """Until they are removed; the functions as published are none of them."""
+    index = Index()
+    index.put_function(function(), 1)
+    for n in range(3):
+        index.put_function(variant(n), 2 + n)
+    index.put_function(variant(9, base_id="fu-2"), 9)
+    owner = AppKey("main", "ap-1")
+    assert [v.function_id for v in index.variants_of(owner, "fu-1")] == ["fu-1-0", "fu-1-1", "fu-1-2"]
+    assert index.count_variants(owner) == 4
+    assert [base.record.function_id for base in index.bases()] == ["fu-1"]
+    for n in range(3):
+        index.remove(f"fn.main.fu-1-{n}")
+    assert [v.function_id for v in index.variants_of(owner)] == ["fu-2-9"]
+    assert index.count_variants(AppKey("main", "ap-2")) == 0
+
+
+def test_variant_can_be_made_again() -> None:
+    """Its id follows from what it is, so a later value brings the key back; an old one does not."""
+    index = Index()
+    index.put_function(variant(1), 3)
+    for _ in range(2):  # our own removal, and the news of it
+        index.remove("fn.main.fu-1-1")
+    index.apply("fn.main.fu-1-1", encode(variant(1)), 3)
+    assert index.function("main", "fu-1-1") is None
+    index.apply("fn.main.fu-1-1", encode(variant(1)), 5)
+    assert index.function("main", "fu-1-1") is not None
+
+
 def test_unknown_kinds_are_left_alone() -> None:
     """Keys of a later release do not disturb."""
     index = Index()
@@ -63,6 +96,7 @@ def test_leftovers_are_functions_of_stopped_apps() -> None:
     assert [f.function_id for f in index.leftovers()] == ["fu-0"]
     index.put_app(apps.stopped(app("ap-1"), "stop", "", NOW), 4)
     assert [f.function_id for f in index.leftovers()] == ["fu-1", "fu-0"]
+    assert [f.function_id for f in index.leftovers(AppKey("main", "ap-0"))] == ["fu-0"]
 
 
 def test_ephemeral_and_expired() -> None:

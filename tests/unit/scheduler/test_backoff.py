@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from afield._wire.messages import ErrorInfo
 from afield_scheduler.backoff import FIRST_S, FORGET_S, FREE_CRASHES, LONGEST_S, Backoff
 
 
@@ -16,8 +17,8 @@ def delays(failures: int, *, was_ready: bool, inputs: bool) -> list[float]:
 
 
 def test_failing_starts_wait_longer_and_longer() -> None:
-    """0.5 s, doubling, up to 30 s."""
-    assert delays(9, was_ready=False, inputs=True) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    """0.5 s, doubling, up to a minute."""
+    assert delays(9, was_ready=False, inputs=True) == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_inputs_never_wait_for_crashes_of_ready_containers() -> None:
@@ -42,7 +43,7 @@ def test_a_ready_container_ends_the_trouble_with_starting() -> None:
 
 
 def test_trouble_is_forgotten() -> None:
-    """After a quiet minute, or with new code, a function starts afresh; others were never concerned."""
+    """After a few quiet minutes, or with new code, a function starts afresh; others were never concerned."""
     backoff = Backoff()
     backoff.failed("f", was_ready=False, now=0.0)
     assert backoff.ready_at("g", 0.1, inputs=True) == 0.1
@@ -50,6 +51,44 @@ def test_trouble_is_forgotten() -> None:
     assert backoff.ready_at("f", FORGET_S + 1, inputs=True) == FORGET_S + 1
     backoff.forget("f")
     assert backoff.ready_at("f", 0.1, inputs=True) == 0.1
+
+
+ERROR = ErrorInfo(kind="startup", message="no such module")
+
+
+def hopes(*failures: ErrorInfo | None) -> list[bool]:
+    """Whether there is hope after each of these failed starts, at once one after the other."""
+    backoff, found = Backoff(), []
+    for error in failures:
+        backoff.failed("f", was_ready=False, now=0.0, error=error)
+        found.append(backoff.hopeless("f", 0.0) is None)
+    return found
+
+
+def test_three_failing_starts_in_a_row_are_hopeless() -> None:
+    """When the function's own code is to blame, and from then on at each further one."""
+    assert hopes(ERROR, ERROR, ERROR, ERROR) == [True, True, False, False]
+
+
+def test_faults_of_the_platform_say_nothing_of_a_function() -> None:
+    """They neither count nor begin the count anew."""
+    assert hopes(None, None, None, None) == [True] * 4
+    assert hopes(ERROR, None, ERROR, None, ERROR) == [True, True, True, True, False]
+
+
+def test_a_container_that_is_ready_gives_hope() -> None:
+    """The count begins anew, and the next one need not wait; what it said is forgotten."""
+    backoff = Backoff()
+    for _ in range(3):
+        backoff.failed("f", was_ready=False, now=0.0, error=ERROR)
+    assert backoff.failing("f", 0.0)
+    assert backoff.error("f", 0.0) == backoff.hopeless("f", 0.0) == ERROR
+    backoff.ready("f")
+    assert not backoff.failing("f", 0.0)
+    assert backoff.error("f", 0.0) is None
+    assert backoff.ready_at("f", 0.0, inputs=True) == 0.0
+    backoff.failed("f", was_ready=False, now=1.0, error=ERROR)
+    assert backoff.hopeless("f", 1.0) is None
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 50)), max_size=60))

@@ -20,6 +20,7 @@ def host(worker_id: str = "wk-1", **changes: Any) -> Host:
 
 
 SMALL = Need(0.125, 128)
+IN_EUROPE = SMALL._replace(labels=(("region", ("eu", "uk")),))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,11 @@ SMALL = Need(0.125, 128)
         (Need(0.1, 128, first=True), host(memory_free=100), "MiB free", False),
         (Need(4.0, 128, first=True), host(), "2 cores", True),
         (Need(0.1, 128, ("A100-80GB",)), host(gpus_free=()), "in use", False),
+        (Need(0.1, 128, ("any:2",)), host(), "any:2", True),
+        (Need(0.1, 128, ("H100:none",)), host(), "H100:none", True),
+        (IN_EUROPE, host(), "has no region, eu or uk is asked for", True),
+        (IN_EUROPE, host(labels={"region": "us"}), "labelled region=us, eu or uk", True),
+        (SMALL, host(stalled="the disk is full"), "the disk is full", False),
     ],
 )
 def test_misfits(need: Need, at: Host, reason: str, never: bool) -> None:
@@ -58,11 +64,41 @@ def test_misfits(need: Need, at: Host, reason: str, never: bool) -> None:
         Need(0.1, 128, ("any",)),
         Need(0.1, 128, runner="process"),
         Need(2.0, 128, first=True),
+        IN_EUROPE,
     ],
 )
 def test_fits(need: Need) -> None:
-    """Exactly full is fine, a later alternative is fine, `any` is any."""
-    assert misfit(need, host()) is None
+    """Exactly full is fine, a later alternative is fine, `any` is any, one of several labels is enough."""
+    assert misfit(need, host(labels={"region": "uk", "cloud": "own"})) is None
+
+
+def test_every_label_must_match() -> None:
+    """A host in the right region that may be taken away is not good enough for who asks for both."""
+    both = SMALL._replace(labels=(("region", ("eu",)), ("nonpreemptible", ("true",))))
+    assert misfit(both, host(labels={"region": "eu", "nonpreemptible": "true"})) is None
+    why = misfit(both, host(labels={"region": "eu"}))
+    assert why is not None
+    assert "nonpreemptible" in why.reason
+
+
+def test_preferred_device_first() -> None:
+    """The first choice is taken wherever it is free, however loaded its host; then the second, then any."""
+    choice = Need(0.1, 128, ("H100", "A100", "any"))
+    hosts = [
+        host("wk-t4", gpus=("T4",)),
+        host("wk-a100", gpus=("A100",)),
+        host("wk-h100", gpus=("H100", "A100"), cpus_free=0.3, gpus_free=("H100", "A100")),
+    ]
+    plan = place(choice, hosts, 5)
+    assert plan.workers == ("wk-h100", "wk-a100", "wk-h100", "wk-t4")
+    assert not plan.never
+
+
+def test_quantities_are_of_one_kind() -> None:
+    """Two of a kind are not one of each; `any` takes what there is."""
+    mixed = host(gpus=("H100", "A100"))
+    assert misfit(Need(0.1, 128, ("H100:2", "A100:2")), mixed) is not None
+    assert place(Need(0.1, 128, ("H100:2", "any:2")), [mixed], 2).workers == ("wk-1",)
 
 
 def test_containers_are_spread() -> None:
@@ -174,3 +210,11 @@ def test_hosts_are_values() -> None:
     place(SMALL, [before], 3)
     assert before == replace(before)
     assert before.cpus_free == 2.0
+
+
+def test_reasons_of_a_large_fleet_are_cut() -> None:
+    """The sentence stays one that people read."""
+    hosts = [host(f"wk-{n:03}") for n in range(100)]
+    told = explain(place(Need(64.0, 128), hosts, 1))
+    assert told.count("64 are asked for") == 20
+    assert told.endswith("; and 80 more")

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afield._wire.functions import FunctionRecord, Resources, Scaling
+from afield._wire.functions import Concurrency, FunctionRecord, Resources, Scaling
 from afield_scheduler.backoff import Backoff
 from afield_scheduler.planner import GROW_S, Decision, decide
-from afield_scheduler.snapshot import Snapshot
+from afield_scheduler.snapshot import RETURN_S, Snapshot
 from support.fleet import container, function, worker
 
 
@@ -55,6 +55,99 @@ def test_without_room_there_is_a_reason() -> None:
     assert decided(Snapshot(), backlog=1).waiting == "no worker is there"
     snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, resources=Resources(cpu=2.0))))
     assert decided(snapshot, function(resources=Resources(cpu=2.0)), backlog=2) == Decision(short=True)
+
+
+GPU = function(resources=Resources(gpu=("H100",)))
+
+
+def test_what_never_fits_is_told_apart() -> None:
+    """When no worker can ever run a function; not when there is none, or one that fits is full."""
+    decision = decided(fleet("wk-1", "wk-2"), GPU, backlog=1)
+    assert decision.never
+    assert "wk-1 has no GPU, H100 is asked for; wk-2 has no GPU" in decision.waiting
+    assert not decided(Snapshot(), GPU, backlog=1).never
+    snapshot = fleet("wk-1")
+    used = container("ta-1", "fu-2", busy=1, resources=GPU.spec.resources)
+    snapshot.put_worker(worker("wk-2", used, gpus=("H100",)))
+    assert not decided(snapshot, GPU, backlog=1).never
+
+
+def test_worker_that_left_a_moment_ago_may_come_back() -> None:
+    """Its service may be being restarted: for half a minute nothing is given up that it could run."""
+    snapshot = fleet("wk-1")
+    snapshot.put_worker(worker("wk-2", gpus=("H100",)))
+    snapshot.remove_worker("wk-2", now=0.0)
+    assert not decided(snapshot, GPU, backlog=1).never
+    assert decided(snapshot, GPU, backlog=1).waiting
+    assert decide(snapshot, GPU, Backoff(), now=RETURN_S, wall=1000.0).never
+
+
+def test_whoever_still_runs_is_no_hopeless_case() -> None:
+    """A function that was given needs that nobody meets has inputs that run where they are."""
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container(busy=1)))
+    assert not decided(snapshot, GPU, backlog=2).never
+    snapshot.put_worker(worker("wk-1", container(busy=1, state="stopping")))
+    assert not decided(snapshot, GPU, backlog=2).never
+    snapshot.put_worker(worker("wk-1"))
+    assert decided(snapshot, GPU, backlog=1).never
+
+
+def test_lowered_bound_ends_what_is_too_much() -> None:
+    """Idle ones at once, then the busy ones that came last, when they have finished."""
+    snapshot = Snapshot()
+    running = [container(f"ta-{n}", busy=1, started_at=float(n)) for n in range(4)]
+    snapshot.put_worker(worker("wk-1", *running, container("ta-idle", idle_since=999.9)))
+    decision = decided(snapshot, function(scaling=Scaling(max_containers=2)), backlog=9)
+    assert [p.record.container_id for p in decision.stop] == ["ta-idle"]
+    assert [p.record.container_id for p in decision.reduce] == ["ta-3", "ta-2"]
+    assert decision.start_on == ()
+
+
+def test_bound_counts_those_that_are_leaving() -> None:
+    """A container that was told to stop still runs; its successor comes when it is gone."""
+    one = function(scaling=Scaling(max_containers=1))
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container(state="stopping", busy=1)))
+    assert decided(snapshot, one, backlog=1).start_on == ()
+    snapshot.put_worker(worker("wk-1"))
+    assert decided(snapshot, one, backlog=1).start_on == ("wk-1",)
+
+
+def test_idle_container_is_looked_at_when_its_window_ends() -> None:
+    """Not before, and not a whole look later."""
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container(idle_since=970.0)))
+    decision = decided(snapshot, function(scaling=Scaling(scaledown_window=60.0)))
+    assert (decision.stop, decision.again_at) == ((), 30.0)
+
+
+def test_containers_share_inputs_that_run_at_once() -> None:
+    """What is known to be slow gets as many containers as it takes, each with several inputs."""
+    shared = function(concurrency=Concurrency(max_inputs=10, target_inputs=5))
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", container(busy=5), pack_seconds={"fu-1": 60.0}))
+    assert decided(snapshot, shared, backlog=5) == Decision()
+    assert decided(snapshot, shared, backlog=16).start_on == ("wk-1",) * 3
+
+
+def test_a_shared_container_that_waits_takes_more_until_it_is_full() -> None:
+    """Only when all that it can have waits for calls of its own is another one needed beside it."""
+    shared = function(concurrency=Concurrency(max_inputs=4))
+    snapshot = Snapshot()
+    for busy, started in ((3, ()), (4, ("wk-1",))):
+        waits = container(busy=busy, waits=True, started_at=900.0)
+        snapshot.put_worker(worker("wk-1", waits, pack_seconds={"fu-1": 60.0}))
+        assert decided(snapshot, shared, backlog=busy + 1).start_on == started
+
+
+def test_one_container_tries_for_a_function_that_fails() -> None:
+    """However much waits, and however quick its inputs once were."""
+    backoff = Backoff()
+    backoff.failed("fu-1", was_ready=False, now=-10.0)
+    snapshot = Snapshot()
+    snapshot.put_worker(worker("wk-1", pack_seconds={"fu-1": 1.0}))
+    assert decided(snapshot, backoff=backoff, backlog=50).start_on == ("wk-1",)
 
 
 def test_failing_functions_wait() -> None:

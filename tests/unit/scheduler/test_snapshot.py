@@ -31,7 +31,7 @@ def test_lost_containers_are_reported() -> None:
     snapshot.put_worker(worker("wk-1", container("ta-1"), container("ta-2", "fu-2")))
     assert snapshot.put_worker(worker("wk-1", container("ta-2", "fu-2"))) == {"fu-1"}
     snapshot.add_start(replace_function(starting(), "fu-3"))
-    assert snapshot.remove_worker("wk-1") == {"fu-2", "fu-3"}
+    assert snapshot.remove_worker("wk-1", 0.0) == {"fu-2", "fu-3"}
     assert snapshot.functions_with_containers() == set()
 
 
@@ -148,13 +148,13 @@ def test_one_that_retires_has_its_core_until_the_end() -> None:
 def test_warming_ends_with_the_first_that_is_up() -> None:
     """The age of the first start counts; a function that has a container up, or none at all, does not warm up."""
     snapshot = Snapshot()
-    assert snapshot.warming("fu-1", 10.0, 1010.0) is None
+    assert snapshot.crew("fu-1", 10.0, 1010.0).warming is None
     snapshot.add_start(starting(since=9.0))
-    assert snapshot.warming("fu-1", 10.0, 1010.0) == 1.0
+    assert snapshot.crew("fu-1", 10.0, 1010.0).warming == 1.0
     snapshot.put_worker(worker("wk-1", container("ta-2", state="starting", started_at=1007.0)))
-    assert snapshot.warming("fu-1", 10.0, 1010.0) == 3.0
+    assert snapshot.crew("fu-1", 10.0, 1010.0).warming == 3.0
     snapshot.put_worker(worker("wk-1", container("ta-2")))
-    assert snapshot.warming("fu-1", 10.0, 1010.0) is None
+    assert snapshot.crew("fu-1", 10.0, 1010.0).warming is None
 
 
 reports = st.lists(
@@ -172,7 +172,7 @@ def test_containers_are_those_of_the_last_reports(history: list[tuple[str, froze
         snapshot.put_worker(worker(worker_id, *(container(i, f"fu-{i[-1]}") for i in sorted(ids))))
         last[worker_id] = ids
         if dies:
-            snapshot.remove_worker(worker_id)
+            snapshot.remove_worker(worker_id, 0.0)
             del last[worker_id]
     known = {placed.record.container_id for n in range(6) for placed in snapshot.containers(f"fu-{n}")}
     assert known == set().union(*last.values())

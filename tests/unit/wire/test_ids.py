@@ -39,6 +39,15 @@ def test_bad_call_id_is_an_error(bad: str) -> None:
         ids.parse_call_id(bad)
 
 
+@pytest.mark.parametrize(
+    ("function_id", "base"),
+    [("cs-abc-d1", "cs-abc"), ("fu-abc-d1", "fu-abc"), ("fu-abc", "fu-abc"), ("f", "f")],
+)
+def test_variants_name_their_base(function_id: str, base: str) -> None:
+    """In their ids, so that nobody need ask for it."""
+    assert ids.base_id(function_id) == base
+
+
 def test_input_id_names_call_and_index() -> None:
     """An input's id is its call's with the index behind."""
     assert ids.input_id("fc-s-0-17", 3) == "in-s-0-17-3"

@@ -30,9 +30,9 @@ def test_number_of_shards_is_bounded(shards: int) -> None:
 
 
 def reserved(storage: int = streams.STORAGE_WANTED) -> dict[str, int]:
-    """What streams with a bound reserve on a server with so many bytes."""
+    """What streams with a bound, other than inputs, reserve on a server with so many bytes."""
     found = {spec.name: spec.config.get("max_bytes", 0) for spec in streams.assets(1, storage)}
-    return {name: size for name, size in found.items() if size}
+    return {name: size for name, size in found.items() if size and name != "IN_0"}
 
 
 @pytest.mark.parametrize("storage", [2**50, 50 * 2**30])
@@ -65,10 +65,18 @@ def test_queues_and_results_keep_the_first() -> None:
         assert spec.config["duplicate_window"] == 120 * 10**9
 
 
+@given(st.integers(4 * 2**30, 2**41), st.integers(1, 64))
+def test_inputs_leave_room_for_results(storage: int, shards: int) -> None:
+    """All input streams together take a quarter of the storage at most, or nothing could ever leave them."""
+    sizes = [s.config["max_bytes"] for s in streams.assets(shards, storage) if s.name.startswith("IN_")]
+    assert len(sizes) == shards
+    assert 0 < sum(sizes) <= storage / 4
+
+
 def test_queue_keeps_inputs_when_it_is_full() -> None:
-    """An input stream has no limit that would delete old inputs in silence."""
-    config = streams.input_stream(0).config
-    assert "max_bytes" not in config
+    """An input stream has no limit that would delete old inputs in silence: it refuses new ones."""
+    config = streams.input_stream(0, max_bytes=100).config
+    assert config["discard"] == "new"
     assert config["max_consumers"] > 1000
 
 

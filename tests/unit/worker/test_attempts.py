@@ -1,8 +1,11 @@
 """When there is a next attempt, and what errors say."""
 
+from typing import Any
+
 import pytest
 
 from afield._wire.functions import RetryPolicy
+from afield._wire.messages import ErrorInfo
 from afield_worker import attempts
 from afield_worker.attempts import Exit
 from support.pool import record
@@ -44,3 +47,27 @@ def test_running_out_of_memory_while_loading_is_a_memory_error() -> None:
 def test_a_slow_start_names_its_limit() -> None:
     """In seconds."""
     assert "startup timeout of 4 s" in attempts.slow_start_error(SPEC, "ta-1", ()).message
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_name", "message", "line"),
+    [
+        ("exception", "ValueError", "no", "ValueError: no"),
+        ("exception", "my.app.Oops", "no\nnever", "Oops: no"),
+        ("exception", "KeyError", "", "KeyError"),
+        ("timeout", "afield.exception.InputCancellation", "f ran too long", "f ran too long"),
+        ("exception", "E", "x" * 400, "E: " + "x" * 296 + "…"),
+    ],
+)
+def test_an_earlier_attempt_is_one_line(kind: Any, type_name: str, message: str, line: str) -> None:
+    """The type and the text of its error; of a timeout the text only."""
+    error = ErrorInfo(kind=kind, message=message, type_name=type_name, container_id="ta-1")
+    past = attempts.past(2, error, 5.0)
+    assert (past.number, past.kind, past.message, past.at) == (2, kind, line, 5.0)
+    assert past.container_id == "ta-1"
+
+
+def test_no_attempt_waits_longer_than_users_may_ask() -> None:
+    """Whatever two clocks make of its time."""
+    assert attempts.longest_wait(RetryPolicy(max_delay=5.0)) == 60.0
+    assert attempts.longest_wait(RetryPolicy(max_delay=90.0)) == 90.0

@@ -82,7 +82,7 @@ def test_a_running_input_is_cancelled_by_frame_and_interrupt(world: World) -> No
     """The guest says `cancelled`, and that is the result."""
     world.container()
     world.deliver(pack())
-    world.take(world.pool.cancel(CALL, (), world.now))
+    world.take(world.pool.cancels.call(CALL, (), world.now))
     assert [type(i) for i in world.said] == [Send, Interrupt]
     world.answer("ta-1", InputResult(index=0, status="cancelled"))
     assert world.of(Settle)[0].results[0].status == "cancelled"
@@ -92,7 +92,7 @@ def test_code_that_ignores_its_cancellation_is_killed(world: World) -> None:
     """After two seconds; the other inputs of the pack run again."""
     world.container()
     world.deliver(pack(0, 2))
-    world.take(world.pool.cancel(CALL, (0,), world.now))
+    world.take(world.pool.cancels.call(CALL, (0,), world.now))
     assert Kill("ta-1") in world.wait(2.0)
     world.exit(signal=9)
     assert [r.status for r in world.of(Settle)[0].results] == ["cancelled", "moved"]
@@ -102,7 +102,7 @@ def test_a_waiting_pack_is_cancelled_without_running(world: World) -> None:
     """Its result is stored as cancelled."""
     world.container(ready=False)
     world.deliver(pack())
-    world.take(world.pool.cancel(CALL, (), world.now))
+    world.take(world.pool.cancels.call(CALL, (), world.now))
     assert world.of(Settle)[0].results[0].status == "cancelled"
 
 
@@ -110,8 +110,8 @@ def test_a_waiting_pack_that_is_cancelled_in_part_tells_the_guest(world: World) 
     """The frame with the inputs is followed by one that names those not to begin."""
     world.container(ready=False)
     world.deliver(pack(0, 2))
-    world.take(world.pool.cancel(CALL, (1,), world.now))
-    world.take(world.pool.container_ready("ta-1", world.now))
+    world.take(world.pool.cancels.call(CALL, (1,), world.now))
+    world.take(world.pool.lives.ready("ta-1", world.now))
     token = world.runs()[0].token
     assert world.of(Send)[-1] == Send("ta-1", guest.Cancel(token=token, indices=(1,)))
 
@@ -120,7 +120,7 @@ def test_terminate_containers_kills_at_once(world: World) -> None:
     """Without waiting for the user code."""
     world.container()
     world.deliver(pack())
-    assert world.take(world.pool.cancel(CALL, (), world.now, terminate=True)) == [
+    assert world.take(world.pool.cancels.call(CALL, (), world.now, terminate=True)) == [
         Kill("ta-1"),
         Unpull("fu-1"),
     ]
@@ -130,7 +130,7 @@ def test_a_stopped_container_finishes_what_it_runs(world: World) -> None:
     """It takes nothing new, and what it still stores is acknowledged."""
     world.container()
     world.deliver(pack(0))
-    world.take(world.pool.stop_container("ta-1", world.now))
+    world.take(world.pool.lives.stop("ta-1", world.now))
     assert world.of(Send) == [Send("ta-1", guest.Stop(grace_s=30.0))]
     world.answer()
     world.deliver(pack(1))
@@ -143,7 +143,7 @@ def test_a_container_that_does_not_stop_is_killed(world: World) -> None:
     """Its pack goes back, and no loss is counted."""
     world.container()
     world.deliver(pack(0, 2))
-    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0))
+    world.take(world.pool.lives.stop("ta-1", world.now, grace=1.0))
     assert Kill("ta-1") in world.wait(3.0)
     world.exit(signal=9)
     assert [m.losses for m in world.of(Settle)[0].moved] == [0, 0]
@@ -153,7 +153,7 @@ def test_a_container_of_a_stopped_app_is_aborted(world: World) -> None:
     """What it runs is cancelled, for nobody waits for it."""
     world.container()
     world.deliver(pack())
-    world.take(world.pool.stop_container("ta-1", world.now, grace=1.0, abort=True))
+    world.take(world.pool.lives.stop("ta-1", world.now, grace=1.0, abort=True))
     assert world.of(Interrupt)
     world.exit(signal=9)
     assert world.of(Settle)[0].results[0].status == "cancelled"

@@ -13,31 +13,60 @@ def held(size: int, *, times: int = 1, losses: int = 0) -> Held:
     return Held(1, "in", "lo", pack(10, size, losses=losses), object(), times, 0.0)
 
 
+def running(size: int) -> Held:
+    """The same, begun."""
+    one = held(size)
+    one.start("ta-1", 1.0)
+    return one
+
+
 def test_the_first_word_on_an_input_stands() -> None:
     """A second result, or one of another pack, changes nothing."""
-    one = held(2)
+    one = running(2)
     one.fail(10, raised())
-    one.end(InputResult(index=10, status="ok", value=b""))
-    one.end(InputResult(index=99, status="ok", value=b""))
+    one.succeed(InputResult(index=10, status="ok", value=b""))
+    one.succeed(InputResult(index=99, status="ok", value=b""))
+    one.cancel(10)
     assert one.remaining == 1
     assert one.results[10].status == "error"
 
 
 def test_the_outcome_is_in_order() -> None:
     """However the results came."""
-    one = held(3)
+    one = running(3)
     for index in (12, 10, 11):
-        one.end(InputResult(index=index, status="ok", value=b""))
+        one.succeed(InputResult(index=index, status="ok", value=b""))
     assert [r.index for r in one.outcome()[0]] == [10, 11, 12]
 
 
 def test_a_pack_of_one_that_moves_has_no_result() -> None:
     """Its next attempt has the same result subject."""
-    one = held(1)
-    one.move(10, attempt=2)
+    one = running(1)
+    one.retry(10, raised(), 1.0)
     results, moved = one.outcome()
     assert results == ()
     assert [m.attempt for m in moved] == [2]
+
+
+def test_a_pack_of_one_does_not_move_in_the_same_attempt() -> None:
+    """The message would have the subject that the stream still holds, and be refused as its own twin."""
+    with pytest.raises(ValueError, match="send it back"):
+        running(1).move(10)
+
+
+def test_what_has_not_begun_has_no_value() -> None:
+    """The table of inputs holds."""
+    with pytest.raises(TransitionError, match="a waiting input cannot take the event 'value'"):
+        held(1).succeed(InputResult(index=10, status="ok", value=b""))
+
+
+def test_the_next_attempt_remembers_only_certain_losses() -> None:
+    """Deliveries that others sent back look like losses, and are none of its own."""
+    one = Held(1, "in", "lo", pack(10, 1, losses=1), object(), 5, 0.0, losses_seen=2)
+    one.start("ta-1", 0.0)
+    one.retry(10, raised(), 1.0)
+    assert one.losses == 5
+    assert one.moved[0].losses == 3
 
 
 def test_losses_are_those_of_before_and_earlier_deliveries() -> None:

@@ -30,6 +30,28 @@ def test_a_refusal_says_what_is_missing(spec: dict[str, Any], reason: str) -> No
     assert HOST.refusal(record(**spec).spec, []) == reason
 
 
+@pytest.mark.parametrize(
+    ("wanted", "free", "reason"),
+    [
+        ("H100", ("H100", "L4"), ""),
+        ("any:2", ("H100", "L4"), ""),
+        ("A100", ("H100",), "it needs a GPU (A100), this worker has H100, L4, of which are free: H100"),
+        ("L4", (), "it needs a GPU (L4), this worker has H100, L4, of which are free: none"),
+    ],
+)
+def test_devices_are_a_hard_bound(wanted: str, free: tuple[str, ...], reason: str) -> None:
+    """What is free counts, not what the host has."""
+    spec = record(resources=Resources(gpu=(wanted,))).spec
+    assert HOST._replace(gpus=("H100", "L4")).refusal(spec, [], free) == reason
+
+
+def test_declared_devices_are_numbered_in_order() -> None:
+    """For tests, and for hosts whose driver does not tell."""
+    gpus = inventory.host_gpus(["h100", "L4"])
+    assert gpus.kinds == ("H100", "L4")
+    assert inventory.host_gpus([]).kinds == ()
+
+
 def test_memory_reservations_add_up() -> None:
     """Ten times 100 MiB are 1000; cores may be promised several times, as some containers need none for a while."""
     spec = record(resources=Resources(cpu=1.5, memory_mib=100)).spec

@@ -1,5 +1,7 @@
 """The worker's pool: which pack runs where, and what becomes of it."""
 
+from typing import Any
+
 import pytest
 
 from afield._wire import guest
@@ -12,6 +14,7 @@ from afield_worker.instructions import (
     Nak,
     Progress,
     Pull,
+    Report,
     Send,
     Settle,
     Unpull,
@@ -33,7 +36,7 @@ def test_a_delivery_waits_for_the_starting_container(world: World) -> None:
     world.deliver(pack())
     assert not world.runs()
     assert not world.wait(3.0)
-    world.take(world.pool.container_ready("ta-1", world.now))
+    world.take(world.pool.lives.ready("ta-1", world.now))
     assert [run.first for run in world.runs()] == [0]
 
 
@@ -83,7 +86,7 @@ def test_a_single_call_overtakes_the_packs_of_a_map(world: World) -> None:
     world.container("ta-2", ready=False)
     world.deliver(pack(0), "lo")
     world.deliver(pack(1), "hi")
-    world.take(world.pool.container_ready("ta-1", world.now))
+    world.take(world.pool.lives.ready("ta-1", world.now))
     assert [run.first for run in world.runs()] == [1]
 
 
@@ -160,7 +163,7 @@ def test_a_twin_of_what_is_stored_is_acknowledged(world: World) -> None:
 def test_an_attempt_before_its_time_is_sent_back_for_the_rest(world: World) -> None:
     """The server keeps the delay."""
     world.container()
-    world.deliver(pack(), wait=2.5)
+    world.deliver(pack(not_before=1.0), wait=2.5)
     assert Nak(1, 2.5) in world.naks()
 
 
@@ -169,7 +172,7 @@ def test_a_result_that_cannot_be_stored_sends_the_input_back(world: World) -> No
     world.container()
     world.deliver(pack())
     world.answer()
-    world.take(world.pool.store_failed(world.settling.pop().held))
+    world.take(world.pool.store_failed(world.settling.pop().held, world.now))
     assert world.naks() == [Nak(1, 1.0)]
 
 
@@ -317,14 +320,14 @@ def test_a_failed_start_is_the_result_of_what_waits(world: World) -> None:
     """An import error reaches the caller."""
     world.container(ready=False)
     world.deliver(pack())
-    world.take(world.pool.container_failed("ta-1", raised("startup"), world.now))
+    world.take(world.pool.lives.failed("ta-1", raised("startup"), world.now))
     assert world.of(Settle)[0].results[0].error == raised("startup")
 
 
 def test_a_failed_start_is_also_the_result_of_what_comes_just_after(world: World) -> None:
     """The delivery that was asked for may arrive when the container is gone already."""
     world.container(ready=False)
-    world.take(world.pool.container_failed("ta-1", raised("startup"), world.now))
+    world.take(world.pool.lives.failed("ta-1", raised("startup"), world.now))
     world.exit(exit_code=1)
     world.deliver(pack())
     assert world.of(Settle)[0].results[0].error == raised("startup")
@@ -336,7 +339,7 @@ def test_a_failed_start_harms_nobody_who_has_a_ready_container(world: World) -> 
     world.container("ta-2", ready=False)
     world.deliver(pack(0))
     world.deliver(pack(1))
-    world.take(world.pool.container_failed("ta-2", raised("startup"), world.now))
+    world.take(world.pool.lives.failed("ta-2", raised("startup"), world.now))
     assert not world.of(Settle)
     assert world.naks() == [Nak(2, 0.0)]
 
@@ -416,7 +419,7 @@ def test_nothing_waits_behind_one_that_waits_itself(world: World) -> None:
     world.answer()
     world.deliver(pack(1), "hi")
     world.deliver(pack(2), "hi")
-    said = world.pool.waits("ta-1", "session", 1, world.now)
+    said = world.pool.lives.waits("ta-1", "session", 1, world.now)
     assert said is not None
     world.take(said)
     assert [nak.delivery for nak in world.naks()] == [3]
@@ -424,25 +427,26 @@ def test_nothing_waits_behind_one_that_waits_itself(world: World) -> None:
 
 
 def test_waiting_is_told_once_and_forgotten_with_the_pack(world: World) -> None:
-    """Repeats change nothing; each client inside is counted; and an idle container waits for nobody."""
+    """Repeats change nothing, each client inside is counted, and an idle container waits for nobody."""
     world.container()
-    assert world.pool.waits("ta-1", "a", 1, world.now) is None
+    assert world.pool.lives.waits("ta-1", "a", 1, world.now) is None
     world.deliver(pack(0))
-    assert world.pool.waits("ta-1", "a", 1, world.now) is not None
-    assert world.pool.waits("ta-1", "a", 3, world.now) is None
-    assert world.pool.waits("ta-1", "b", 1, world.now) is not None
-    assert world.pool.waits("ta-1", "a", 0, world.now) is not None
-    assert world.pool.containers["ta-1"].waits == {"b"}
+    assert world.pool.lives.waits("ta-1", "a", 1, world.now) is not None
+    assert world.pool.lives.waits("ta-1", "a", 3, world.now) is None
+    assert world.pool.lives.waits("ta-1", "b", 1, world.now) is None
+    assert world.pool.lives.waits("ta-1", "a", 0, world.now) is None
+    container = world.pool.containers["ta-1"]
+    assert (container.waiting, container.waits) == (True, {"b": 1})
     world.answer()
-    assert not world.pool.containers["ta-1"].waits
-    assert world.pool.waits("ta-gone", "a", 1, world.now) is None
+    assert (container.waiting, container.waits) == (False, {})
+    assert world.pool.lives.waits("ta-gone", "a", 1, world.now) is None
 
 
 def test_a_container_that_retires_finishes_what_it_runs(world: World) -> None:
     """It gets nothing new, ends in its own time without being hurried, and then stops."""
     world.container(timeout=1000.0)
     world.deliver(pack(0))
-    world.take(world.pool.retire_container("ta-1", world.now))
+    world.take(world.pool.lives.retire("ta-1", world.now))
     assert world.of(Unpull)
     assert {type(item) for item in world.wait(900.0)} == {Progress}
     said = world.answer()
@@ -452,9 +456,9 @@ def test_a_container_that_retires_finishes_what_it_runs(world: World) -> None:
 def test_an_idle_container_retires_at_once(world: World) -> None:
     """There is nothing to wait for; twice is once."""
     world.container()
-    world.take(world.pool.retire_container("ta-1", world.now))
+    world.take(world.pool.lives.retire("ta-1", world.now))
     assert [s.frame for s in world.of(Send)] == [guest.Stop(grace_s=30.0)]
-    assert world.pool.retire_container("ta-1", world.now) == []
+    assert world.pool.lives.retire("ta-1", world.now) == []
 
 
 def test_run_time_is_what_the_guest_says(world: World) -> None:
@@ -478,7 +482,7 @@ def test_late_frames_of_a_lost_pack_are_for_nobody(world: World) -> None:
 def test_functions_without_containers_are_forgotten_at_last(world: World) -> None:
     """What is known of them stays within a bound."""
     for number in range(1100):
-        world.take(world.pool.container_requested("ta-1", record(f"fu-{number}"), world.now))
+        world.take(world.pool.lives.requested("ta-1", record(f"fu-{number}"), world.now))
         world.exit(platform=True)
     assert len(world.pool.functions) <= 1024
 
@@ -490,3 +494,65 @@ def test_an_unknown_error_stays_with_the_fetch(world: World) -> None:
     error: ErrorInfo | None = None
     world.take(world.pool.fetch_failed(world.fetching[0], error, world.now))
     assert Nak(1, 1.0) in world.naks()
+
+
+# -- what is told of containers -------------------------------------------------------------------------------
+
+
+def test_a_start_that_failed_by_the_function_s_own_fault_is_told_with_its_error(world: World) -> None:
+    """The scheduler counts these."""
+    world.container(ready=False)
+    world.take(world.pool.lives.failed("ta-1", raised("startup"), world.now))
+    assert [report.error for report in world.of(Report)] == [raised("startup")]
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ({"exit_code": 3}, "startup"),
+        ({"oom": True, "signal": 9}, "memory"),
+        ({"platform": True}, None),
+    ],
+)
+def test_a_container_that_dies_while_it_loads_is_told_with_its_error(
+    world: World, end: dict[str, Any], kind: str | None
+) -> None:
+    """Unless the platform is to blame."""
+    world.container(ready=False)
+    world.exit(**end)
+    (report,) = world.of(Report)
+    assert report.kind == "container.failed"
+    assert (report.error.kind if report.error else None) == kind
+
+
+def test_a_start_that_took_too_long_is_told_with_its_error(world: World) -> None:
+    """It is the function's own code that takes its time."""
+    world.container(ready=False, startup_timeout=5.0)
+    world.wait(5.0)
+    world.exit(signal=9)
+    assert "startup timeout" in world.of(Report)[0].error.message
+
+
+def test_a_container_that_ran_is_no_failed_start(world: World) -> None:
+    """Whatever ends it later is told without an error."""
+    world.container()
+    world.deliver(pack())
+    world.exit(signal=11)
+    assert [(report.kind, report.error) for report in world.of(Report)] == [("container.failed", None)]
+
+
+def test_what_a_guest_notices_is_told(world: World) -> None:
+    """As an event of its container."""
+    world.container()
+    said = world.pool.lives.noticed("ta-1", "it cannot be forked")
+    assert [(r.kind, r.detail) for r in said if isinstance(r, Report)] == [
+        ("container.notice", "it cannot be forked")
+    ]
+    assert not world.pool.lives.noticed("ta-gone", "")
+
+
+def test_the_method_goes_to_the_guest(world: World) -> None:
+    """Of a class, a pack is for one of its methods."""
+    world.container()
+    world.deliver(pack(method="predict"))
+    assert [run.method for run in world.runs()] == ["predict"]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from afield_worker.container import Container
 from afield_worker.held import Held
-from afield_worker.slots import MAX_AHEAD, PATIENCE_S, QUEUE_S, Container, Slots
+from afield_worker.slots import MAX_AHEAD, PATIENCE_S, QUEUE_S, Slots
 from support.pool import pack, record
 
 
@@ -19,7 +20,7 @@ def slots(*containers: str, mean: float | None = None, **spec: Any) -> Slots:
         if phase != "starting":
             container.advance("ready")
         if phase == "busy":
-            container.running = held(number)
+            container.running[number] = held(number)
         if phase == "stopping":
             container.advance("stop")
     return made

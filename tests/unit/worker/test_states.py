@@ -6,12 +6,16 @@ import pytest
 
 from afield_worker.states import (
     CONTAINER,
+    INPUT,
+    INPUT_STATUS,
     PACK,
     PACK_ENDS,
     ContainerPhase,
+    InputPhase,
     PackPhase,
     TransitionError,
     next_container,
+    next_input,
     next_pack,
 )
 
@@ -57,3 +61,21 @@ def test_every_pack_phase_can_end(phase: PackPhase) -> None:
 def test_every_container_phase_can_end(phase: ContainerPhase) -> None:
     """A container can exit in any phase."""
     assert phase == "gone" or next_container(phase, "exit") == "gone"
+
+
+def test_an_attempt_ends_once() -> None:
+    """What has ended takes no event, and each end has its word in the result."""
+    ends = set(INPUT.values()) - {state for state, _ in INPUT}
+    assert ends == set(INPUT_STATUS)
+
+
+@pytest.mark.parametrize("phase", get_args(InputPhase))
+def test_every_input_can_be_cancelled_until_it_has_ended(phase: InputPhase) -> None:
+    """Whether it runs or waits."""
+    assert phase in INPUT_STATUS or next_input(phase, "cancel") == "cancelled"
+
+
+def test_only_what_runs_has_a_value_or_another_attempt() -> None:
+    """An input that waits has done nothing yet."""
+    for event in ("value", "retry"):
+        assert {state for (state, e) in INPUT if e == event} == {"running"}

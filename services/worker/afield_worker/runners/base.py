@@ -1,5 +1,6 @@
 """What the worker knows of any runner: it starts containers, and tells what becomes of them."""
 
+import os
 import signal
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -21,12 +22,14 @@ class ExitInfo(NamedTuple):
     """The signal that ended it, else None."""
     oom: bool
     """Whether it was killed for the memory that it took."""
-    max_rss_kib: int
-    """The most memory that its leader, or a child that the leader waited for, ever held, in KiB."""
+    peak_kib: int
+    """The most memory that it held, in KiB, as far as anybody saw: any of its processes, or all of them together."""
     reason: str
     """One clause for people, for example `was killed by SIGSEGV (signal 11)`."""
     platform: str = ""
     """The same, if it was the platform's doing and user code is not to blame; else empty."""
+    cpu_s: float = 0.0
+    """Seconds of processor time that it used, as far as anybody saw."""
 
 
 class ContainerHandlers(Protocol):
@@ -50,11 +53,11 @@ class Container(Protocol):
 
     @property
     def pid(self) -> int:
-        """The process that runs user code."""
+        """The process that runs user code. Another one from the time that a snapshot was taken of it."""
 
     @property
-    def max_rss(self) -> int:
-        """The most memory that its leader has held so far, in KiB."""
+    def peak_kib(self) -> int:
+        """The most memory that it has held so far, in KiB."""
 
     def send(self, frame: Any) -> None:
         """Send Run, Credit, Cancel or Stop. Dropped if the container is gone; raises LinkFullError if it is stuck."""
@@ -84,13 +87,25 @@ class Runner(Protocol):
 
     name: str
 
-    async def start(
-        self, spec: Start, env: dict[str, str], memory_limit_mib: int | None, handlers: ContainerHandlers
-    ) -> Container:
-        """Start a container and send it `spec`. `env` goes over the function's own environment.
+    @property
+    def mechanisms(self) -> dict[str, str]:
+        """What enforces the limits of containers: `memory` and `cpu`, each `cgroup v1`, `cgroup v2` or other words."""
 
-        Raises RunnerError.
+    async def start(self, spec: Start, env: dict[str, str], handlers: ContainerHandlers) -> Container:
+        """Start a container within the limits of its function, and send it `spec`.
+
+        `env` goes over the function's own environment. Raises RunnerError.
         """
+
+    def retire(self, *, app_id: str = "", function_id: str = "") -> None:
+        """No more containers of this app, or of this function, will be asked for."""
+
+
+def split_status(status: int) -> tuple[int | None, int | None]:
+    """Return the exit code, or else the signal, of a status as from os.waitpid."""
+    if os.WIFSIGNALED(status):
+        return None, os.WTERMSIG(status)
+    return os.WEXITSTATUS(status), None
 
 
 def describe_end(exit_code: int | None, signum: int | None) -> str:

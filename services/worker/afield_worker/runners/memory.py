@@ -1,44 +1,22 @@
-"""How much memory a container takes, and whether the kernel kills for lack of it."""
+"""How much memory processes take, and whether the kernel kills for lack of it."""
 
 import os
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from afield._guest.processes import descendants
 
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-class Limit(NamedTuple):
-    """The most memory that a container may take."""
+def tree_kib(pid: int, *, suspicious_kib: int) -> int:
+    """Return the memory of a process and all that descend from it, in KiB.
 
-    container_id: str
-    pid: int
-    kib: int
-
-
-class Excess(NamedTuple):
-    """A container that took more."""
-
-    limit: Limit
-    used_kib: int
-
-
-def find_excess(limits: Sequence[Limit]) -> list[Excess]:
-    """Return the containers that hold more than they may, all their processes counted.
-
-    Resident sizes are quick to read, and count a page that processes share (as forks do) once for each. So they acquit
-    at once, and where they do not, proportional sizes decide.
+    Resident sizes are quick to read, and count a page that processes share (as forks do) once for each. So they stand
+    when they are below `suspicious_kib`; else proportional sizes are read, which are exact.
     """
-    found: list[Excess] = []
-    for limit in limits:
-        tree = descendants([limit.pid])
-        if sum(map(_resident_kib, tree)) <= limit.kib:
-            continue
-        used = sum(map(_proportional_kib, tree))
-        if used > limit.kib:
-            found.append(Excess(limit, used))
-    return found
+    tree = descendants([pid])
+    resident = sum(map(_resident_kib, tree))
+    return resident if resident <= suspicious_kib else sum(map(_proportional_kib, tree))
 
 
 def peak_kib(pid: int) -> int:

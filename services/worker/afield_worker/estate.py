@@ -1,0 +1,104 @@
+"""What a worker that is killed leaves to the next one on its host: the deliveries that it held.
+
+A worker notes the reply subject of each delivery in a file that is mapped into its memory. That costs a microsecond, and
+the kernel keeps what was written however the process ends. The next worker sends the deliveries back, so that they run
+again as soon as it is up, not after the ack wait of their consumers.
+"""
+
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from afield._bus.delivery import Delivery
+from afield._wire.streams import ACK_WAIT
+
+FILE: Final = ".held"
+"""Name of the file in a worker's folder."""
+
+SLOTS: Final = 4096
+"""Deliveries that can be noted; those beyond wait for their ack wait."""
+
+SLOT_BYTES: Final = 256
+"""One byte for the length, then the reply subject."""
+
+SAFE_S: Final = ACK_WAIT - 2.0
+"""Seconds after the last sign of life in which no ack wait can have passed. Later a delivery may be another worker's, and
+to send it back would take it from there."""
+
+_STAMP: Final = struct.Struct("=d")
+
+
+class Estate:
+    """The deliveries that this worker holds, in a file. Must be closed."""
+
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, SLOT_BYTES * (SLOTS + 1))
+            self._map = mmap.mmap(fd, 0)
+        finally:
+            os.close(fd)
+        self._free = list(range(SLOTS * SLOT_BYTES, 0, -SLOT_BYTES))
+        self._slots: dict[str, int] = {}
+        """By the subject of the input: of several deliveries of one message only the latest is acknowledged."""
+        self.alive()
+
+    def hold(self, delivery: Delivery) -> None:
+        """Note a delivery; in place of an earlier one of the same message."""
+        reply = delivery.reply.encode()
+        slot = self._slots.get(delivery.subject)
+        if slot is None:
+            if not self._free or len(reply) >= SLOT_BYTES:
+                return
+            slot = self._slots[delivery.subject] = self._free.pop()
+        held = self._map
+        held[slot] = 0  # a torn subject is never taken for a whole one
+        held[slot + 1 : slot + 1 + len(reply)] = reply
+        held[slot] = len(reply)
+
+    def release(self, delivery: Delivery) -> None:
+        """Forget a delivery: it was acknowledged, or sent back."""
+        slot = self._slots.pop(delivery.subject, None)
+        if slot is not None:
+            self._map[slot] = 0
+            self._free.append(slot)
+
+    def alive(self) -> None:
+        """Note that all ack waits begin anew."""
+        self._map[: _STAMP.size] = _STAMP.pack(time.monotonic())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._map.close()
+
+
+class Left(NamedTuple):
+    """What a dead worker left."""
+
+    worker_id: str
+    replies: tuple[str, ...]
+    """Reply subjects of deliveries that can be sent back."""
+
+
+def read(folder: Path) -> Left:
+    """Return what the worker of a folder, which is dead, left there. Blocks."""
+    try:
+        data = (folder / FILE).read_bytes()
+        (stamp,) = _STAMP.unpack_from(data)
+    except (OSError, struct.error):  # it died before it wrote anything
+        return Left(folder.name, ())
+    if not 0 <= time.monotonic() - stamp < SAFE_S:
+        return Left(folder.name, ())
+    return Left(folder.name, tuple(_replies(data)))
+
+
+def _replies(data: bytes) -> list[str]:
+    found = []
+    for slot in range(SLOT_BYTES, len(data), SLOT_BYTES):
+        size = data[slot]
+        if size:
+            found.append(data[slot + 1 : slot + 1 + size].decode(errors="replace"))
+    return found
