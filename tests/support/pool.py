@@ -90,10 +90,14 @@ class World:
 
     # -- events ----------------------------------------------------------------------------------------
 
-    def container(self, container_id: str = "ta-1", *, ready: bool = True, **spec: Any) -> None:
-        """Start a container, and let it become ready."""
+    def container(
+        self, container_id: str = "ta-1", *, begun: bool = True, ready: bool = True, **spec: Any
+    ) -> None:
+        """Start a container, have its process, and let it become ready."""
         self.take(self.pool.lives.requested(container_id, record(**spec), self.now))
-        if ready:
+        if begun:
+            self.pool.lives.begun(container_id, 1, self.now)
+        if begun and ready:
             self.take(self.pool.lives.ready(container_id, self.now))
 
     def deliver(

@@ -1,7 +1,7 @@
 """One container, as the pool knows it: its phase, the packs that it runs, and until when it may. Pure."""
 
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from afield._wire.functions import FunctionSpec
 from afield_worker.held import Held
@@ -9,6 +9,10 @@ from afield_worker.states import ContainerEvent, ContainerPhase, next_container
 
 if TYPE_CHECKING:
     from afield_worker.slots import Slots
+
+PREPARATION_S: Final = 30.0
+"""Seconds that this worker may take to have its process: to fetch the code, to start a template. They are not the
+function's, whose `startup_timeout` counts from its first moment."""
 
 Verdict = Literal["", "timeout", "cancel", "return", "stop", "startup"]
 """Why this worker killed or stopped a container, or is about to."""
@@ -61,7 +65,7 @@ class Container:
         """When its guest last said that something began or ended."""
         self.idle_since = inf
         """When it ran out of work; infinity while it works or starts."""
-        self.deadline = now + spec.startup_timeout
+        self.deadline = now + PREPARATION_S + spec.startup_timeout
         """When it must be ready, or gone; infinity otherwise."""
         self.verdict: Verdict = ""
         self.killed = False

@@ -233,10 +233,8 @@ class Engine:
         self._gone(container.id, end)
 
     def _on_started(self, container_id: str, container: Container) -> None:
-        state = self.pool.containers.get(container_id)
-        if state is not None:
-            state.pid = container.pid
-            self._beats.changed()
+        self.do(self.pool.lives.begun(container_id, container.pid, time.monotonic()))
+        self._beats.changed()
 
     def _on_not_started(self, container_id: str, error: StartError) -> None:
         if error.final:

@@ -72,6 +72,15 @@ class Lives:
         self._alarm.at(container.deadline)
         return self._feeder.go_on(slots, now, [report("container.starting", container)])
 
+    def begun(self, container_id: str, pid: int, now: float) -> list[Instruction]:
+        """Its process is there: from here the time that it may take to load its code counts."""
+        container = self._containers.get(container_id)
+        if container is not None:
+            container.pid = pid
+            if container.phase == "starting":
+                self._discipline.patience(container, now + container.function.record.spec.startup_timeout)
+        return []
+
     def ready(self, container_id: str, now: float) -> list[Instruction]:
         """The guest has loaded its code."""
         container = self._containers.get(container_id)

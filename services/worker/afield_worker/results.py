@@ -14,7 +14,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from afield._bus.connection import Bus
-from afield._bus.direct import get_last
 from afield._bus.errors import (
     BusBufferFullError,
     BusClosedError,
@@ -22,6 +21,7 @@ from afield._bus.errors import (
     PayloadTooLargeError,
     PublishRefusedError,
 )
+from afield._bus.leaders import read_last
 from afield._bus.publisher import RESULT_EXISTS
 from afield._wire import subjects
 from afield._wire.codec import decode, encode
@@ -165,7 +165,7 @@ class Results:
         subject = subjects.result(_ws(held), held.pack.call_id, f"{held.pack.first}-{held.size}")
         while True:
             try:
-                stored = await get_last(self._bus, subjects.RESULTS_STREAM, subject)
+                stored = await read_last(self._bus, subjects.RESULTS_STREAM, subject)
             except BusClosedError:
                 raise
             except BusError as error:

@@ -370,6 +370,15 @@ def test_a_container_that_is_not_ready_in_time_is_killed(world: World) -> None:
     assert "startup timeout of 5 s" in world.of(Settle)[0].results[0].error.message
 
 
+def test_what_the_platform_takes_is_not_the_functions_time(world: World) -> None:
+    """The startup timeout counts from the moment that the process is there."""
+    world.container(begun=False, startup_timeout=5.0)
+    assert Kill("ta-1") not in world.wait(20.0)
+    world.take(world.pool.lives.begun("ta-1", 7, world.now))
+    assert Kill("ta-1") not in world.wait(4.0)
+    assert Kill("ta-1") in world.wait(1.0)
+
+
 # -- the end, and the rest ---------------------------------------------------------------------------------
 
 

@@ -156,7 +156,8 @@ class ProcessContainer:
             if self._kill_reason:
                 reason = f"was killed: {self._kill_reason}"
             elif kernel_oom:
-                oom, reason = True, "was killed by the kernel, as the host ran out of memory"
+                # Not certain: the kernel counts those whom it kills for limits of their own, elsewhere on the host, too.
+                reason = f"{reason} (the kernel has just killed processes of this host for lack of memory)"
         elif self._kill_reason:
             reason = f"{reason} before it could be killed: {self._kill_reason}"
         self._finish(ExitInfo(exit_code, signum, oom, self._peak_kib, reason, cpu_s=cpu_s))
