@@ -5,11 +5,13 @@ groups, and tracebacks. The text of the traceback travels too, for what cannot b
 """
 
 import os
+import re
 import sys
 import textwrap
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from afield import _frames
@@ -199,7 +201,7 @@ def from_error_info(
     notes = [_note(info, function_name), *(_attempt_note(each, attempts) for each in info.history)]
     rebuilt: BaseException | None = None
     if info.exception is not None:
-        rebuilt = _rebuild_report(info, local_root)
+        rebuilt, info = _rebuild_report(info, local_root)
     if (
         isinstance(rebuilt, Exception)
         and info.kind in _REBUILT_KINDS
@@ -218,18 +220,21 @@ _UNRAISABLE: Final = (StopIteration, StopAsyncIteration)
 """A coroutine cannot raise these, nor a future hold them."""
 
 
-def _rebuild_report(info: ErrorInfo, local_root: str) -> BaseException:
+def _rebuild_report(info: ErrorInfo, local_root: str) -> tuple[BaseException, ErrorInfo]:
+    """Return the exception, and `info` with the caller's file names in its traceback."""
     assert isinstance(info.exception, bytes)
     try:
         report = loads(info.exception)
         if not isinstance(report, _Report):
             raise DeserializationError(f"expected the report of an exception, got a {type(report).__name__}")
     except DeserializationError as error:
-        return _stand_in(info.type_name, info.message, info.traceback, str(error))
+        return _stand_in(info.type_name, info.message, info.traceback, str(error)), info
+    paths = _Paths(report.homes, local_root)
+    info = replace(info, traceback=paths.local_in(info.traceback))
     made = _Rebuilder(report.nodes, info.traceback).rebuild()
     for node, exc in zip(report.nodes, made, strict=True):
-        _link(exc, node, made, _Paths(report.homes, local_root))
-    return made[0]
+        _link(exc, node, made, paths)
+    return made[0], info
 
 
 class _Rebuilder:
@@ -283,6 +288,9 @@ def _stand_in(type_name: str, message: str, text: str, reason: str) -> Execution
     return ExecutionError("\n\n".join(lines), remote_type=type_name, remote_traceback=text)
 
 
+_FILE_NAME: Final = re.compile(r'(?<=  File ")[^"\n]+(?=", line )')
+
+
 class _Paths(NamedTuple):
     """Maps file names of the container to the caller's."""
 
@@ -296,6 +304,10 @@ class _Paths(NamedTuple):
             if filename.startswith(home + os.sep):
                 return local_file(self.local_root, filename[len(home) + 1 :])
         return filename
+
+    def local_in(self, text: str) -> str:
+        """Map the file names in the text of a traceback."""
+        return _FILE_NAME.sub(lambda found: self.local(found[0]), text)
 
 
 def _link(exc: BaseException, node: _Node, made: Sequence[BaseException], paths: _Paths) -> None:

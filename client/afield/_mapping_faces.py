@@ -12,7 +12,7 @@ from afield._portal import get_portal
 from afield._spawn import spawn_map
 from afield._sync import warn_if_in_loop
 from afield._trim import TRIMMED, trimmed, trimmed_async
-from afield.map_results import MapOptions, MapResults
+from afield.map_results import MapOptions, MapReading, MapResults
 
 if TYPE_CHECKING:
     from afield.call import FunctionCall
@@ -108,10 +108,9 @@ class Starmap(Generic[R]):
 async def _asynchronously(
     function: "Function[..., R, Any]", inputs: tuple[Inputs, ...], options: MapOptions
 ) -> AsyncGenerator[R, None]:
-    results: MapResults[R] = MapResults(function, inputs, options)
-    results._begin()
+    reading: MapReading[R] = MapReading(function, inputs, options)
     with TRIMMED:
-        async with aclosing(results._values_async()) as values:
+        async with aclosing(reading.values_async()) as values:
             async for value in values:
                 yield value
 

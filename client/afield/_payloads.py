@@ -1,6 +1,5 @@
 """Payloads on their way: inline, in a file that this host shares with its workers, or in the bucket TMP."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +8,7 @@ import anyio.to_thread
 from afield._bus.blobs import BlobStore
 from afield._bus.connection import Bus
 from afield._bus.files import FileTier
+from afield._no_room import write_failure
 from afield._wire.ids import random_body
 from afield._wire.messages import BlobRef
 from afield._wire.streams import INLINE_LIMIT
@@ -24,24 +24,31 @@ class Payloads:
 
     def __init__(self, address: PlatformAddress, bus: Bus) -> None:
         shared = bool(address.blob_dir and address.host)
-        self._files = FileTier(Path(address.blob_dir), address.host) if shared else None
+        self._folder = Path(address.blob_dir)
+        self._files = FileTier(self._folder, address.host) if shared else None
         self._stream = BlobStore(bus, _BUCKET)
         self.host = address.host if shared else ""
         """Host id that workers may leave files for, or empty."""
 
     async def store(self, data: Serialized, call_id: str) -> bytes | BlobRef:
-        """Return the payload as it may travel: inline, or the reference to a blob that now holds it."""
+        """Return the payload as it may travel: inline, or the reference to a blob that now holds it.
+
+        Raises ResourceExhaustedError when the disk is full, InternalError when it cannot be written for another reason.
+        """
         if data.size <= INLINE_LIMIT:
             return data.join()
         if self._files is not None:
-            return await anyio.to_thread.run_sync(self._write, data.parts, call_id)
+            return await anyio.to_thread.run_sync(self._write, data, call_id)
         name = f"{call_id}.{random_body()}"
         digest = await self._stream.put(name, data.parts)
         return BlobRef(tier="stream", name=name, size=data.size, sha256=digest)
 
-    def _write(self, parts: Sequence[bytes | memoryview], call_id: str) -> BlobRef:
+    def _write(self, data: Serialized, call_id: str) -> BlobRef:
         assert self._files is not None
-        return self._files.write(parts, call_id=call_id)
+        try:
+            return self._files.write(data.parts, call_id=call_id)
+        except OSError as error:
+            raise write_failure(error, data.size, str(self._folder)) from error
 
     async def fetch(self, payload: bytes | BlobRef, *, keep: bool) -> Buffer:
         """Return a payload's bytes. Without `keep` the blob is removed; a mapped file stays readable all the same.

@@ -69,6 +69,8 @@ class Client:
         self._background = 0
         self._idle = asyncio.Event()
         self._closed = False
+        self._gone = False
+        """Whether nothing can run beside everything else any more."""
 
     @classmethod
     @asynccontextmanager
@@ -117,6 +119,7 @@ class Client:
             while self._background:
                 self._idle.clear()
                 await self._idle.wait()
+        self._gone = True
 
     # -- requests --
 
@@ -130,7 +133,12 @@ class Client:
         self.bus.tasks.start_soon(function, *args)
 
     def later(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run a clean-up in the background. Its failure is logged: nobody waits for it, and the platform sweeps."""
+        """Run a clean-up in the background. Its failure is logged: nobody waits for it, and the platform sweeps.
+
+        So it does for what comes after the end.
+        """
+        if self._gone:
+            return
         self._background += 1
         self.bus.tasks.start_soon(self._clean_up, function, *args)
 

@@ -54,6 +54,11 @@ class Portal:
             await self._stop.wait()
             self._tasks.cancel_scope.deadline = current_time() + _GRACE_S
 
+    @property
+    def closed(self) -> bool:
+        """Whether the loop has stopped, at the end of the process."""
+        return self.loop.is_closed()
+
     def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run an asynchronous function on the portal's loop, block until it ends, return what it returns.
 

@@ -17,6 +17,9 @@ MOST_MAPS: Final = 8
 """Maps that are shown at a time."""
 
 _SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_PLAIN_SPINNER: Final = "|/-\\"
+_DRAWN: Final = _SPINNER + "━╸╺…"
+"""Characters that the block is drawn with, where the terminal's encoding has them."""
 
 
 @dataclass
@@ -46,9 +49,14 @@ class MapState:
 
 
 class Progress:
-    """The state of all runs and maps that output is enabled for. Methods that change it may return plain lines."""
+    """The state of all runs and maps that output is enabled for. Methods that change it may return plain lines.
 
-    def __init__(self) -> None:
+    `encoding` is what the block of lines must be encoded with.
+    """
+
+    def __init__(self, *, encoding: str = "utf-8") -> None:
+        self._encoding = encoding
+        self._plain = _DRAWN.encode(encoding, "ignore").decode(encoding) != _DRAWN
         self._lock = threading.Lock()
         self.apps: dict[str, AppState] = {}
         self.maps: list[MapState] = []
@@ -107,20 +115,25 @@ class Progress:
 
     def lines(self, width: int, now: float) -> list[str]:
         """Return the block for a terminal of `width` columns; none when nothing goes on."""
+        spinner = _PLAIN_SPINNER if self._plain else _SPINNER
+        turning = spinner[int(now * 10) % len(spinner)]
         with self._lock:
-            texts = [f"{_spin(now)} {self.status}"] if self.status else []
+            texts = [f"{turning} {self.status}"] if self.status else []
             for app in self.apps.values():
-                texts.append(f"{_spin(now)} {_describe(app)}")
+                texts.append(f"{turning} {_describe(app)}")
                 texts += [
                     f"  {app.functions.get(base_id(function_id), function_id)} is waiting: {reason}"
                     for function_id, reason in app.waiting.items()
                 ]
             maps = [(each.name, each.done, each.total) for each in self.maps[:MOST_MAPS]]
-        return _render(texts, maps, width) if texts or maps else []
+        lines = _render(texts, maps, width, plain=self._plain) if texts or maps else []
+        return [self._encodable(line) for line in lines]
 
-
-def _spin(now: float) -> str:
-    return _SPINNER[int(now * 10) % len(_SPINNER)]
+    def _encodable(self, line: str) -> str:
+        """Return a line without characters that the encoding does not have, and no longer for that."""
+        if self._plain:
+            line = line.replace("…", ".")
+        return line.encode(self._encoding, "replace").decode(self._encoding)
 
 
 def _describe(app: AppState) -> str:
@@ -132,7 +145,9 @@ def _describe(app: AppState) -> str:
     return ", ".join(parts)
 
 
-def _render(texts: list[str], maps: list[tuple[str, int, int | None]], width: int) -> list[str]:
+def _render(
+    texts: list[str], maps: list[tuple[str, int, int | None]], width: int, *, plain: bool
+) -> list[str]:
     import io
 
     from rich.console import Console
@@ -140,7 +155,10 @@ def _render(texts: list[str], maps: list[tuple[str, int, int | None]], width: in
     from rich.table import Table
     from rich.text import Text
 
-    out = io.StringIO()
+    class Ascii(io.StringIO):
+        encoding = "ascii"  # rich draws with what this has
+
+    out = Ascii() if plain else io.StringIO()
     console = Console(
         file=out, width=max(20, width - 1), force_terminal=True, color_system="standard", highlight=False
     )

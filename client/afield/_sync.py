@@ -202,7 +202,8 @@ def iterate(opener: Callable[[], Awaitable[Batches[T]]]) -> Generator[T, None, N
         while (batch := portal.run(source.next_batch)) is not None:
             yield from batch
     finally:
-        portal.run(source.aclose)
+        if not portal.closed:  # at the end of the process: what ran on it has ended with it
+            portal.run(source.aclose)
 
 
 async def aiterate(opener: Callable[[], Awaitable[Batches[T]]], *, here: bool) -> AsyncGenerator[T, None]:

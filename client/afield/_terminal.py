@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 from afield._log_lines import Piece, Stream
+from afield._stdio import write_replaced
 
 MOST_WAITING: Final = 64 * 2**20
 """Characters that may wait for a slow terminal or pipe; more are dropped, with a notice."""
@@ -41,9 +42,10 @@ class Terminal:
         self._painted = 0
         self._line_start = True
         self._next_paint = 0.0
+        self._alarm: tuple[float, Callable[[], None]] | None = None
         self._broken: set[Stream] = set()
         self.failure: OSError | None = None
-        """Why something could not be written, other than for want of a reader; what came after it was dropped."""
+        """Why standard output took no more, other than for want of a reader; what came after it was dropped."""
         self._real: dict[Stream, TextIO] = {}
         self._thread = threading.Thread(target=self._run, name="afield-output", daemon=True)
 
@@ -89,6 +91,15 @@ class Terminal:
                 self._next_paint = 0.0
                 self._queue.notify_all()
 
+    def call_at(self, when: float | None, function: Callable[[], None]) -> None:
+        """Call a function, once, at a time of the monotonic clock, on the thread that writes. In place of an earlier one.
+
+        `when` None calls nothing. It is not called any more once the block ends.
+        """
+        with self._queue:
+            self._alarm = None if when is None else (when, function)
+            self._queue.notify_all()
+
     @property
     def idle(self) -> bool:
         """Whether everything that was put has been written."""
@@ -112,9 +123,10 @@ class Terminal:
 
     def _run(self) -> None:
         while True:
+            self._ring()
             with self._queue:
                 if not self._waiting and not self._closing:
-                    self._queue.wait(None if self._painter is None else TICK_S)
+                    self._queue.wait(self._pause())
                 count, piece = self._take()
                 last = self._closing and not self._waiting
             with self._screen:
@@ -130,6 +142,21 @@ class Terminal:
                 self._queue.notify_all()
             if last:
                 return
+
+    def _pause(self) -> float | None:
+        """Return for how many seconds there is nothing to do, unless something is put."""
+        pauses = [] if self._painter is None else [TICK_S]
+        if self._alarm is not None:
+            pauses.append(max(0.0, self._alarm[0] - time.monotonic()))
+        return min(pauses, default=None)
+
+    def _ring(self) -> None:
+        with self._queue:
+            alarm = self._alarm
+            if alarm is None or time.monotonic() < alarm[0] or self._closing:
+                return
+            self._alarm = None
+        alarm[1]()
 
     def _take(self) -> tuple[int, Piece | None]:
         """Return everything that goes to the same stream next, as one piece, and how many pieces it was."""
@@ -153,14 +180,15 @@ class Terminal:
         if target is None or stream in self._broken:
             return len(text)
         try:
-            target.write(text)
+            write_replaced(target, text)
             target.flush()
         except (BrokenPipeError, ValueError):
             # A closed pipe (`| head`) or file: nobody reads it any more, which is the reader's right.
             self._broken.add(stream)
         except OSError as error:
             self._broken.add(stream)
-            self.failure = self.failure or error
+            if stream == "stdout":  # that of standard error could be told nowhere
+                self.failure = self.failure or error
         if text:
             self._line_start = text.endswith("\n")
         return len(text)

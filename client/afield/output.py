@@ -46,16 +46,22 @@ class Screen:
         self._logs: dict[str, LogLines] = {}
         self._names: dict[str, str] = {}
         self._gone: dict[str, anyio.Event] = {}
+        self._logs_lock = threading.Lock()
+        self._blocked = False
+        """Whether whole lines wait for the rest of somebody's unfinished one."""
         self._lost: set[str] = set()
         self._lost_lock = threading.Lock()
 
     @property
     def idle(self) -> bool:
         """Whether everything has been written."""
-        return self._terminal.idle
+        return self._terminal.idle and not self._blocked
 
     def flush(self) -> None:
-        """Block until everything has been written."""
+        """Block until everything has been written, but for unfinished lines."""
+        if self._blocked:
+            with self._logs_lock:
+                self._put([piece for logs in self._logs.values() for piece in logs.unblock()])
         self._terminal.flush()
 
     # -- a run --
@@ -84,9 +90,10 @@ class Screen:
     def app_ended(self, app_id: str, *, detached: bool) -> None:
         """A run has ended, though a detached app goes on."""
         app = self._progress.apps.pop(app_id, None)
-        logs = self._logs.pop(app_id, None)
-        if logs is not None:
-            self._terminal.put(logs.finish())
+        with self._logs_lock:
+            logs = self._logs.pop(app_id, None)
+            if logs is not None:
+                self._put(logs.finish())
         if app is not None:
             self._say(f"app {app.name} {'goes on without us' if detached else 'has ended'} ({app_id})")
         self._terminal.repaint()
@@ -112,14 +119,28 @@ class Screen:
 
     def on_log(self, app_id: str, batch: LogBatch) -> None:
         """A container wrote something."""
-        logs = self._logs.get(app_id)
-        if logs is None:
-            logs = self._logs[app_id] = LogLines(timestamps=self._timestamps)
         label = f"{self._names.get(base_id(batch.function_id), batch.function_id)} {batch.container_id}"
-        pieces: list[Piece] = []
-        for record in batch.records:
-            pieces += logs.add(batch.container_id, label, record)
+        now = time.monotonic()
+        with self._logs_lock:
+            logs = self._logs.get(app_id)
+            if logs is None:
+                logs = self._logs[app_id] = LogLines(timestamps=self._timestamps)
+            pieces: list[Piece] = []
+            for record in batch.records:
+                pieces += logs.add(batch.container_id, label, record, now)
+            self._put(pieces)
+
+    def _put(self, pieces: list[Piece]) -> None:
+        """Write these soon, and see to what is held back. With the lock of the logs held."""
         self._terminal.put(pieces)
+        self._blocked = any(logs.blocked for logs in self._logs.values())
+        dues = [due for logs in self._logs.values() if (due := logs.due()) is not None]
+        self._terminal.call_at(min(dues, default=None), self._release)
+
+    def _release(self) -> None:
+        now = time.monotonic()
+        with self._logs_lock:
+            self._put([piece for logs in self._logs.values() for piece in logs.release(now)])
 
     # -- the connection --
 
@@ -206,15 +227,16 @@ def enable_output(
 
     Output goes to the stream that it was written to, live. Lines carry the name of the container when several talk.
     Progress is a block of lines at the bottom of a terminal; where standard error is none, a few plain lines on it.
-    `show_progress=False` or `quiet` leaves progress away, `timestamps` puts the time before each line.
+    `show_progress=False` or `quiet` leaves progress away, `timestamps` puts the time before each line. Characters that
+    a stream's encoding does not have are shown as escapes.
 
-    Raises OSError at the end of a block that went well, when something could not be written (a full disk).
+    Raises OSError at the end of a block that went well, when standard output could not be written (a full disk).
     """
     global _current
     previous = _current
     shows_progress = show_progress and not quiet
     painted = shows_progress and _is_terminal()
-    progress = Progress()
+    progress = Progress(encoding=getattr(sys.stderr, "encoding", None) or "utf-8")
     with Terminal(progress.lines if painted else None) as terminal:
         _current = Screen(
             terminal, progress, plain=not painted, shows_progress=shows_progress, timestamps=timestamps

@@ -59,7 +59,7 @@ class Node:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent(),
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - it only asks the kernel for a signal
             )
 
     def kill9(self) -> None:

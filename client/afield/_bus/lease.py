@@ -9,6 +9,7 @@ from typing import Final
 import anyio
 import anyio.abc
 
+from afield._bus.direct import StoredMessage
 from afield._bus.errors import BusError, ConflictError
 from afield._bus.kv import Bucket, is_deletion
 from afield._bus.leaders import read_last
@@ -28,9 +29,20 @@ class Lease:
 
     `ttl` and `renew` are in seconds. The holder renews by compare-and-set; who cannot, for whatever reason, gives the
     lease up before it can lapse. With limit markers the bucket would refuse a new holder until the marker has lapsed.
+
+    `is_dead` tells of a holder's name whether it is certain that this holder is no more: its lease is taken over at once.
     """
 
-    def __init__(self, bucket: Bucket, key: str, holder: str, ttl: float = 5.0, renew: float = 1.5) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        key: str,
+        holder: str,
+        ttl: float = 5.0,
+        renew: float = 1.5,
+        *,
+        is_dead: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         if not renew + MARGIN < ttl:
             raise ValueError(f"expected renew + {MARGIN:g} s < ttl, got renew={renew:g} s and ttl={ttl:g} s")
         self._bucket = bucket
@@ -38,6 +50,9 @@ class Lease:
         self._holder = holder.encode()
         self._ttl = ttl
         self._renew = renew
+        self._is_dead = is_dead
+        self._seen = 0
+        self._seen_at = 0.0
         self._current = 0
         self._fence = 0
         self._sent_at = 0.0
@@ -80,16 +95,15 @@ class Lease:
             subscription.close()
 
     async def _acquire(self) -> None:
+        over = 0
         while True:
             self._freed.clear()
             before = time.monotonic()
             try:
                 # The server may carry a repeated request out late: count from before the first try.
-                revision = await self._bucket.create(
-                    self._key, self._holder, self._ttl, timeout=self._ttl / 2
-                )
+                revision = await self._take(over)
             except ConflictError:
-                await self._wait_until_free()
+                over = await self._wait_until_free()
             except BusError as error:
                 log.warning("lease %s: %s", self._key, error)
                 await anyio.sleep(self._renew)
@@ -99,19 +113,39 @@ class Lease:
                     self._sent_at = before
                     return
 
-    async def _wait_until_free(self) -> None:
-        """Wait until the present lease should lapse, or its holder gives it back."""
+    async def _take(self, over: int) -> int:
+        """Take the free lease, or that of a holder who has it no more, at revision `over`; return the new revision."""
+        timeout = self._ttl / 2
+        if over:
+            return await self._bucket.update(self._key, self._holder, over, self._ttl, timeout=timeout)
+        return await self._bucket.create(self._key, self._holder, self._ttl, timeout=timeout)
+
+    async def _wait_until_free(self) -> int:
+        """Wait until the present lease should lapse, or its holder gives it back; 0 then.
+
+        The revision to take over, at once, where the holder is dead, or where the server keeps a lease beyond its time,
+        as one that was killed may: whoever has not renewed while we looked on has given up.
+        """
         wait = self._ttl
         try:
             stored = await read_last(self._bucket.bus, self._bucket.stream, self._bucket.subject(self._key))
             if stored is None or is_deletion(stored.headers):
-                return
+                return 0
+            if self._is_over(stored):
+                return stored.seq
             # Two hosts' clocks may differ: an estimate beyond the possible is cut, and costs a try too many or a delay.
             wait = stored.time + self._ttl + GRACE - time.time()
         except BusError as error:
             log.warning("lease %s: %s", self._key, error)
         with anyio.move_on_after(min(max(wait, GRACE), self._ttl)):
             await self._freed.wait()
+        return 0
+
+    def _is_over(self, stored: StoredMessage) -> bool:
+        now = time.monotonic()
+        if stored.seq != self._seen:
+            self._seen, self._seen_at = stored.seq, now
+        return now >= self._seen_at + self._ttl + GRACE or self._is_dead(stored.data.decode(errors="replace"))
 
     def _on_change(self, msg: Msg) -> None:
         if is_deletion(msg.headers):

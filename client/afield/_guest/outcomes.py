@@ -52,7 +52,9 @@ class Outcomes:
         self, index: int, error: BaseException, phase: Phase, call_id: str, run_s: float
     ) -> InputResult:
         """Return the result of an input that raised while it was at `phase`."""
-        kind: ErrorKind = "internal" if isinstance(error, PayloadError) else phase
+        kind: ErrorKind = phase
+        if isinstance(error, PayloadError):
+            kind, error = "internal", error.told
         if isinstance(error, SystemExit) and phase == "exception":
             exit_status(error)  # it prints a message, if the user gave one
         info = to_error_info(error, kind=kind, container_id=self._container_id, home=self._home)

@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
+from afield._no_room import write_failure
 from afield._wire.messages import BlobRef
 from afield._wire.streams import INLINE_LIMIT
+from afield.exception import Error, InternalError
 
 Part = bytes | bytearray | memoryview
 
@@ -16,7 +18,14 @@ _MAX_PARTS: Final = 1024
 
 
 class PayloadError(Exception):
-    """Raised when a payload could not be read from or written to the blob folder: the host's fault."""
+    """Raised when a payload could not be read from or written to the blob folder: the host's fault.
+
+    `told`: the error that its user gets.
+    """
+
+    def __init__(self, told: Error | str) -> None:
+        super().__init__(str(told))
+        self.told = InternalError(told) if isinstance(told, str) else told
 
 
 def read_payload(payload: bytes | BlobRef) -> bytes | memoryview:
@@ -57,7 +66,7 @@ def write_payload(parts: Sequence[Part], size: int, *, blob_dir: str, call_id: s
         finally:
             os.close(fd)
     except OSError as error:
-        raise PayloadError(f"could not write {size} bytes to {blob_dir}: {error}") from error
+        raise PayloadError(write_failure(error, size, blob_dir)) from error
     return BlobRef(tier="file", name=path, size=size)
 
 

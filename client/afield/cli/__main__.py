@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if sys.stdout is not None:  # `>&-`
             sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        _discard(1)
         code = EXIT_PIPE
     except KeyboardInterrupt as interrupt:  # it came between the command and here
         code = _interrupted(interrupt)
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _cannot_write(error)
     finally:
         interrupts.hold()
+        _finish_standard_error()
     if code == 0 and (missed := interrupts.late()):
         code = _interrupted(missed)
     if code > 128:
@@ -82,19 +83,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     if words := interrupts.words(interrupt):
-        click.echo(words, err=True)
+        _say(words)
     return interrupts.status(interrupt)
 
 
 def _cannot_write(error: OSError) -> int:
-    _discard_output()
-    click.echo(f"Error: cannot write to standard output: {error.strerror or error}", err=True)
+    _discard(1)
+    _say(f"Error: cannot write to standard output: {error.strerror or error}")
     return 1
 
 
-def _discard_output() -> None:
+def _say(text: str) -> None:
+    """Write a line on standard error. Where that cannot be, the exit status has to do."""
+    try:
+        click.echo(text, err=True)
+    except (OSError, ValueError):
+        _discard(2)
+
+
+def _discard(stream_fd: int) -> None:
     """Let what the interpreter would still flush go nowhere: nobody reads any more (`| head`), or there is no room."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream_fd)
+    os.close(nowhere)
+
+
+def _finish_standard_error() -> None:
+    """Flush it while a failure can still be kept from the exit status: the interpreter would make it 120."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        _discard(2)
+    except ValueError:  # it is closed
+        return
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -104,7 +126,7 @@ def _run(arguments: Sequence[str]) -> int:
         interrupt = abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt()
         return _interrupted(interrupt)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _say(error.format_message())
         return EXIT_USAGE
     except click.UsageError as error:
         _complain(error)
@@ -125,8 +147,11 @@ def _complain(error: click.ClickException) -> None:
     """Say what is wrong on stderr, in one line where it is one sentence."""
     text = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        text = f"{' '.join(text.split()).removesuffix('.')} (see {error.ctx.command_path} --help)"
-    click.echo(f"Error: {text}", err=True)
+        said = " ".join(text.split()).removesuffix(".")
+        help_at = f"see {error.ctx.command_path} --help"
+        # What click proposes stands in brackets already.
+        text = f"{said[:-1]}; {help_at})" if said.endswith(")") else f"{said} ({help_at})"
+    _say(f"Error: {text}")
 
 
 def _failed(error: Exception) -> int:
@@ -141,9 +166,12 @@ def _failed(error: Exception) -> int:
     if isinstance(cause, OSError) and cause.errno in _FULL and (problem := _output_problem()) is not None:
         raise problem
     if isinstance(cause, Error) and not has_user_frames(cause):
-        click.echo(f"Error: {cause}", err=True)
+        _say(f"Error: {cause}")
         return EXIT_USAGE if isinstance(cause, InvalidError) else 1
-    show(cause)
+    try:
+        show(cause)
+    except OSError:  # there is nowhere to show it
+        _discard(2)
     return 1
 
 

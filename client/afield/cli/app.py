@@ -35,7 +35,7 @@ def app() -> None:
     """List the running apps, or stop one."""
 
 
-@app.command("list")
+@app.command("list", short_help="List the running apps.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("-e", "--env", help=_ENV_HELP)
 def list_apps(*, as_json: bool, env: str | None) -> None:
@@ -45,12 +45,12 @@ def list_apps(*, as_json: bool, env: str | None) -> None:
     if as_json:
         click.echo(json.dumps({"apps": shown}, indent=2))
     elif shown:
-        click.echo("\n".join(fleet.lined_up(fleet.app_rows(shown))))
+        click.echo("\n".join(fleet.lined_up(fleet.app_rows(shown), fleet.terminal_width())))
     else:
         click.echo(f"No app runs in environment {environment}.")
 
 
-@app.command("stop")
+@app.command("stop", short_help="Stop a running app.")
 @click.argument("wanted", metavar="NAME_OR_ID")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("-e", "--env", help=_ENV_HELP)

@@ -3,10 +3,12 @@
 import signal
 import time
 
+import anyio
 import click
 
-from afield import _launch, _marks
+from afield import _launch, _marks, config
 from afield._launch import PlatformFolder
+from afield.cli import fleet
 from afield.cli.errors import FailureError
 
 _PATIENCE_S = 130.0
@@ -24,6 +26,7 @@ def down(*, force: bool) -> None:
         click.echo("No platform of yours is running.")
         return
     pid = _supervisor(folder)
+    stays = _detached(folder) if pid and not force else []
     if pid:
         _marks.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
         if not _marks.wait_exit(pid, _PATIENCE_S):
@@ -32,6 +35,19 @@ def down(*, force: bool) -> None:
     if not _launch.sweep(folder):
         raise FailureError(f"somebody has started another platform in {folder.root} meanwhile; it runs")
     click.echo("The platform is down.")
+    if stays:
+        click.echo(
+            f"Detached apps are there again after the next `afield up`, with what waits: {', '.join(stays)}."
+        )
+
+
+def _detached(folder: PlatformFolder) -> list[str]:
+    """Return the detached apps, as far as the platform tells; it is stopped in any case."""
+    record = folder.record()
+    if record is None or record["state"] != "ready":
+        return []
+    told = anyio.run(fleet.ask, fleet.target(record), config.environment())
+    return [f"{each['name']} ({each['id']})" for each in told.apps if each["state"] == "detached"]
 
 
 def _supervisor(folder: PlatformFolder) -> int:

@@ -1,8 +1,12 @@
 """What the services of a platform know: its running apps and its containers."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -142,10 +146,39 @@ def app_rows(apps: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def lined_up(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a table; the last column is as wide as it is."""
+def terminal_width() -> int | None:
+    """Return how many columns there are to print in; None where standard output is no terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def lined_up(rows: Sequence[tuple[str, ...]], width: int | None = None) -> list[str]:
+    """Return the lines of a table, whose first row is its head; the last column is as wide as it is.
+
+    Where a line would be longer than `width`, each cell gets a line of its own, with its head before it: a terminal
+    would break the line anywhere, in the middle of an id too.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    return [
+    lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
         for row in rows
     ]
+    return lines if width is None or max(map(len, lines)) <= width else _one_below_another(rows, width)
+
+
+def _one_below_another(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    head, *rest = rows
+    margin = max(map(len, head)) + 2
+    lines: list[str] = []
+    for row in rest:
+        lines += [""] if lines else []
+        for name, cell in zip(head, row, strict=True):
+            folded = textwrap.wrap(
+                cell, max(1, width - margin), break_long_words=False, break_on_hyphens=False
+            )
+            lines += [
+                f"{label:{margin}}{part}"
+                for label, part in zip(chain([name], repeat("")), folded, strict=False)
+            ]
+    return lines

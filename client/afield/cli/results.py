@@ -1,5 +1,6 @@
 """What `--write-result` takes, and where it goes."""
 
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -22,6 +23,20 @@ def check(function: Callable[..., Any], name: str) -> None:
             f"--write-result takes a str or bytes, but {name} returns {shown}, as its annotation says; "
             "nothing was run"
         )
+
+
+def check_place(path: Path) -> None:
+    """Raise WrongUseError when a result could not be written to a file, as far as that can be told before."""
+    if path.exists():
+        if not os.access(path, os.W_OK):
+            raise WrongUseError(f"--write-result: {path} is not writable; nothing was run")
+        return
+    folder = path.parent
+    if not folder.is_dir():
+        is_what = "is no folder" if folder.exists() else "does not exist"
+        raise WrongUseError(f"--write-result: the folder of {path} {is_what}; nothing was run")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WrongUseError(f"--write-result: the folder of {path} is not writable; nothing was run")
 
 
 def may_be_text(hint: Any) -> bool:

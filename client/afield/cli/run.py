@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,8 @@ def run(
     if interactive:
         raise WrongUseError("-i (interactive runs) is not available yet; leave it out")
     _check_working_folder()
+    if write_result is not None:
+        results.check_place(write_result)
     ref = refs.parse(func_ref, as_module=as_module)
     options = Options(
         name=name,
@@ -183,18 +185,33 @@ def _how_to_stop(app: "App", options: Options) -> str:
 
 
 def _call_here(function: Callable[..., Any], arguments: Arguments) -> Any:
-    result = function(*arguments.args, **arguments.kwargs)
-    if inspect.iscoroutine(result):
-        return interrupts.run_async(result)
+    from afield import output
+
+    output.settle()
+    try:
+        result = function(*arguments.args, **arguments.kwargs)
+        if inspect.iscoroutine(result):
+            result = interrupts.run_async(result)
+    except BaseException:
+        with suppress(OSError):
+            _flush_output()
+        raise
+    _flush_output()
     return result
+
+
+def _flush_output() -> None:
+    """What is said about the end of the run comes behind what the entrypoint has printed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _output(options: Options) -> AbstractContextManager[Any]:
     if options.quiet:
         return nullcontext()
-    from afield.output import enable_output
+    from afield import output
 
-    return enable_output(timestamps=options.timestamps)
+    return output.enable_output(timestamps=options.timestamps)
 
 
 def _ensure_lasting_platform() -> None:

@@ -116,7 +116,8 @@ def _print(platforms: list[dict[str, Any]]) -> None:
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    for line in fleet.lined_up(rows):
+    width = fleet.terminal_width()
+    for line in fleet.lined_up(rows, None if width is None else width - 2):
         click.echo(f"  {line}")
 
 

@@ -54,5 +54,6 @@ def _prune(shown: traceback.TracebackException) -> None:
 
 
 def show(error: BaseException) -> None:
-    """Print it on stderr."""
-    print(format_error(error), end="", file=sys.stderr)
+    """Print it on stderr, if there is one: `print` would take stdout instead."""
+    if sys.stderr is not None:
+        print(format_error(error), end="", file=sys.stderr)

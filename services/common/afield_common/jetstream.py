@@ -32,6 +32,8 @@ class ConsumerState(NamedTuple):
     pending: int
     ack_pending: int
     waiting_pulls: int
+    ack_floor: int
+    """The sequence in the stream up to which all is acknowledged."""
 
 
 class SubjectCount(NamedTuple):
@@ -161,4 +163,10 @@ class JetStream:
 
 
 def _consumer_state(info: dict[str, Any]) -> ConsumerState:
-    return ConsumerState(info["name"], info["num_pending"], info["num_ack_pending"], info["num_waiting"])
+    return ConsumerState(
+        info["name"],
+        info["num_pending"],
+        info["num_ack_pending"],
+        info["num_waiting"],
+        info["ack_floor"]["stream_seq"],
+    )

@@ -45,9 +45,7 @@ async def ensure_assets(
 class _Maker:
     """Creates what is missing, smaller and smaller until the server has room for it."""
 
-    def __init__(
-        self, jet: JetStream, shards: int, missing: set[str], replicas: int, timeout: float
-    ) -> None:
+    def __init__(self, jet: JetStream, shards: int, missing: set[str], replicas: int, timeout: float) -> None:
         self._jet = jet
         self._shards = shards
         self._missing = missing

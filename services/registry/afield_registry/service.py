@@ -75,9 +75,7 @@ class RegistryService(Service[RegistrySettings]):
 
     async def _ensure_assets(self) -> None:
         storage = self.settings.storage_mib * 2**20 or None
-        await ensure_assets(
-            self.bus, self.settings.shards, storage=storage, replicas=self.settings.replicas
-        )
+        await ensure_assets(self.bus, self.settings.shards, storage=storage, replicas=self.settings.replicas)
         if self.settings.max_queued is not None:
             await limit_queue(self.bus, self.settings.shards, self.settings.max_queued)
 

@@ -24,6 +24,8 @@ class Inputs(NamedTuple):
     """Some worker has them, or they wait for their next attempt."""
     pulls: int = 0
     """Open requests of workers."""
+    floor: int = 0
+    """Grows when the oldest pack is done."""
 
     @property
     def backlog(self) -> int:
@@ -87,6 +89,7 @@ def _sum(functions: Iterable[FunctionRecord], states: dict[tuple[str, Lane], Con
                     inputs.waiting + state.pending,
                     inputs.delivered + state.ack_pending,
                     inputs.pulls + state.waiting_pulls,
+                    inputs.floor + state.ack_floor,
                 )
         demand.inputs[function.function_id] = inputs
     return demand

@@ -22,16 +22,19 @@ from afield_common.jetstream import JetStream
 from afield_common.log import get_logger
 from afield_scheduler import demand
 from afield_scheduler.agenda import Agenda
+from afield_scheduler.autoscale import capacity
 from afield_scheduler.backoff import Backoff
 from afield_scheduler.bounded import Bounded
 from afield_scheduler.closings import Closings, unschedulable
 from afield_scheduler.demand import Inputs
-from afield_scheduler.fleet import Fleet
+from afield_scheduler.fleet import Fleet, stop_of
 from afield_scheduler.notices import Pulling
 from afield_scheduler.planner import Decision, decide
+from afield_scheduler.progress import Progress
 from afield_scheduler.settings import SchedulerSettings
 from afield_scheduler.snapshot import Placed, Snapshot, Starting
-from afield_scheduler.waiting import Complaints
+from afield_scheduler.strays import Strays
+from afield_scheduler.waiting import Complaints, told
 
 log = get_logger(__name__)
 
@@ -65,6 +68,7 @@ class Director:
         self._closings = Closings(bus, tasks, self._on_closed)
         self.complaints: Final = Complaints()
         self.pulling: Final = Pulling()
+        self._progress = Progress()
         self.leading = False
         self._led_at = 0.0
         self._roused = anyio.Event()
@@ -77,7 +81,7 @@ class Director:
         self._ready: Bounded[str, None] = Bounded(_CONTAINERS_KEPT)
         self._asked: Bounded[str, int] = Bounded(_CONTAINERS_KEPT)
         """The version of the function that a container was asked for with."""
-        self._suspects: set[str] = set()
+        self._strays = Strays()
         self._short: set[str] = set()
         """Functions that need more containers than there is room for."""
 
@@ -93,6 +97,7 @@ class Director:
         self._snapshot.forget_plans()
         self.complaints.clear()
         self.pulling.clear()
+        self._progress.clear()
         self.refresh()
 
     def refresh(self) -> None:
@@ -120,8 +125,14 @@ class Director:
             known = self._snapshot.backlog.get(wake.function_id, 0)
             self._snapshot.backlog[wake.function_id] = max(waiting + 1, known)
             self._decide(function)
+        self._progress.woken(wake.function_id, now)
         gap = COLD_GAP_S if cold else WARM_GAP_S
         self._look_by(wake.function_id, max(now, self._looked.get(wake.function_id, -gap) + gap))
+        if not cold and wake.outstanding > count * capacity(function.spec).target:
+            if wake.outstanding > self._snapshot.backlog.get(wake.function_id, 0):
+                self._snapshot.backlog[wake.function_id] = wake.outstanding
+                self._decide(function)
+            self._look_by(wake.function_id, self._progress.crowded(wake.function_id, now))
 
     def on_function(self, record: FunctionRecord) -> None:
         """A function was published, or changed."""
@@ -144,6 +155,7 @@ class Director:
         self._backoff.forget(function_id)
         self.complaints.settle(function_id)
         self.pulling.forget(function_id)
+        self._progress.forget(function_id)
         for table in (self._woken, self._looked, self._strangers):
             table.pop(function_id, None)
         self._dormant.discard(function_id)
@@ -158,7 +170,9 @@ class Director:
             self._look_by(function_id, now)
         self._use_room(now)
         for container in record.containers:
-            if container.function_id not in self._agenda:
+            if container.function_id not in self._snapshot.functions:
+                self._look_by(container.function_id, now)  # a stray, it seems
+            elif container.function_id not in self._agenda:
                 self._look_by(container.function_id, now + self._settings.look_s)
 
     def on_worker_gone(self, worker_id: str) -> None:
@@ -253,9 +267,8 @@ class Director:
     def _pause(self) -> float | None:
         if not self.leading:
             return None
-        due = self._agenda.next_due()
-        until = self._sweep_at if due is None else min(due, self._sweep_at)
-        return max(0.0, until - time.monotonic())
+        due = (self._sweep_at, self._agenda.next_due(), self._strays.next_due())
+        return max(0.0, min(each for each in due if each is not None) - time.monotonic())
 
     async def _look(self) -> None:
         now = time.monotonic()
@@ -271,9 +284,14 @@ class Director:
             found = await demand.look(self._jet, [functions[f] for f in due])
             await self._awaken(found.dormant)
             self._take(found.inputs)
+        self._stop_strays()
+
+    def _stop_strays(self) -> None:
+        for placed in self._strays.look(self._snapshot.strays(), time.monotonic()):
+            self._stop(placed, "its function is gone", only_if_idle=False)
 
     async def _sweep(self) -> None:
-        """Look at all functions, and for containers that should not be."""
+        """Look at all functions."""
         functions = self._snapshot.functions
         found = await demand.sweep(self._jet, list(functions.values()))
         self._dormant = found.dormant
@@ -284,10 +302,6 @@ class Director:
             found = await demand.sweep(self._jet, list(functions.values()))
             self._dormant = set()
         self._take(found.inputs)
-        strays = {placed.record.container_id: placed for placed in self._snapshot.strays()}
-        for container_id in strays.keys() & self._suspects:  # twice: the news of a function may be late
-            self._stop(strays[container_id], "its function is gone", only_if_idle=False)
-        self._suspects = set(strays)
 
     async def _awaken(self, dormant: set[str]) -> None:
         for function_id in dormant:
@@ -312,11 +326,23 @@ class Director:
                 continue
             self._snapshot.backlog[function_id] = inputs.backlog
             self._looked[function_id] = now
+            self._see_progress(function_id, inputs, now)
             free = self._snapshot.free_on(function_id) if inputs.waiting and not inputs.pulls else ()
             self.pulling.look(function_id, packs=inputs.waiting, pulls=inputs.pulls, workers=free, now=now)
             self._decide(function)
             if self._active(function, now):
                 self._look_by(function_id, now + self._settings.look_s)
+
+    def _see_progress(self, function_id: str, inputs: Inputs, now: float) -> None:
+        mean = self._snapshot.pack_seconds(function_id) or 0.0
+        self._progress.look(function_id, floor=inputs.floor, backlog=inputs.backlog, now=now)
+        if self._progress.is_slow(function_id, mean, now):
+            self._snapshot.slow.add(function_id)
+        else:
+            self._snapshot.slow.discard(function_id)
+        again_at = self._progress.next_look(function_id, mean, now)
+        if again_at is not None:
+            self._look_by(function_id, again_at)
 
     def _active(self, function: FunctionRecord, now: float) -> bool:
         function_id = function.function_id
@@ -401,16 +427,8 @@ class Director:
                 self._look_by(current.function_id, time.monotonic() + self._settings.look_s)
 
     def _stop(self, placed: Placed, reason: str, *, only_if_idle: bool, when_idle: bool = False) -> None:
-        container = placed.record
-        self._snapshot.mark_stopping(container.container_id, time.monotonic())
-        request = StopContainer(
-            container_id=container.container_id,
-            function_id=container.function_id,
-            app_id=container.app_id,
-            only_if_idle=only_if_idle,
-            reason=reason,
-            when_idle=when_idle,
-        )
+        self._snapshot.mark_stopping(placed.record.container_id, time.monotonic())
+        request = stop_of(placed, reason, only_if_idle=only_if_idle, when_idle=when_idle)
         self._tasks.start_soon(self._fleet.stop, placed.worker_id, request)
 
     def _stop_all(self, function_id: str, reason: str, *, only_if_idle: bool = False) -> None:
@@ -431,11 +449,5 @@ class Director:
                 self._look_by(function.function_id, look_at)
             return
         log.warning("function waits", function_id=function.function_id, reason=reason)
-        event = Event(
-            kind="function.waiting",
-            at=time.time(),
-            app_id=function.app_id,
-            function_id=function.function_id,
-            detail=f"{function.spec.name} waits: {reason}",
-        )
+        event = told(function, reason, time.time())
         self._bus.send(subjects.event(function.ws, function.app_id, function.function_id), encode(event))

@@ -7,12 +7,24 @@ from afield._bus.errors import BusError, BusTimeoutError
 from afield._wire.api import StartContainer, StopContainer, worker_start, worker_stop
 from afield._wire.functions import FunctionRecord
 from afield_common.log import get_logger
-from afield_scheduler.snapshot import Starting
+from afield_scheduler.snapshot import Placed, Starting
 
 log = get_logger(__name__)
 
 REQUEST_S: Final = 3.0
 """Seconds that a worker has to answer; it only takes note, the container comes later."""
+
+
+def stop_of(placed: Placed, reason: str, *, only_if_idle: bool, when_idle: bool) -> StopContainer:
+    """Return the request to stop one container."""
+    return StopContainer(
+        container_id=placed.record.container_id,
+        function_id=placed.record.function_id,
+        app_id=placed.record.app_id,
+        only_if_idle=only_if_idle,
+        reason=reason,
+        when_idle=when_idle,
+    )
 
 
 class Fleet:

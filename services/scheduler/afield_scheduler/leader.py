@@ -11,6 +11,7 @@ from afield._bus.kv import Bucket
 from afield._bus.lease import Lease
 from afield._wire.streams import LEASE, LEASE_TTL
 from afield_common.log import get_logger
+from afield_scheduler.holders import is_dead
 
 log = get_logger(__name__)
 
@@ -26,7 +27,7 @@ class Leadership:
         self.holder: Final = holder
         self._on_change = on_change
         bucket = Bucket(bus, LEASE.name.removeprefix("KV_"))
-        self._lease = Lease(bucket, KEY, holder, LEASE_TTL, RENEW_S)
+        self._lease = Lease(bucket, KEY, holder, LEASE_TTL, RENEW_S, is_dead=is_dead)
 
     @property
     def leading(self) -> bool:

@@ -157,13 +157,14 @@ def _ids(containers: tuple[Placed, ...]) -> frozenset[str]:
 
 def load_of(snapshot: Snapshot, function: FunctionRecord, crew: Crew) -> Load:
     """Return what a function has to do, and who is there to do it."""
+    slow = function.function_id in snapshot.slow
     return Load(
         backlog=snapshot.backlog.get(function.function_id, 0),
         containers=crew.number,
-        pack_seconds=snapshot.pack_seconds(function.function_id),
+        pack_seconds=None if slow else snapshot.pack_seconds(function.function_id),
         single_use=function.spec.single_use,
         waiting=crew.waiting,
-        warming=crew.warming is not None and crew.warming < WARM_S,
+        warming=(crew.warming is not None and crew.warming < WARM_S) or (slow and crew.coming > 0),
         capacity=autoscale.capacity(function.spec),
         leaving=crew.leaving,
     )

@@ -13,7 +13,6 @@ from afield._bus.msg import Msg
 from afield._wire import api, subjects
 from afield._wire.codec import WireError, decode
 from afield._wire.functions import AppRecord, FunctionRecord
-from afield._wire.ids import random_body
 from afield._wire.messages import Event, Wake
 from afield._wire.streams import REG
 from afield_common.clock import Clock, SystemClock
@@ -25,6 +24,7 @@ from afield_common.store import wait_for_assets
 from afield_scheduler import demand
 from afield_scheduler.calls import Calls
 from afield_scheduler.director import Director
+from afield_scheduler.holders import holder_name
 from afield_scheduler.leader import Leadership
 from afield_scheduler.roster import Roster
 from afield_scheduler.settings import SchedulerSettings
@@ -42,7 +42,7 @@ class SchedulerService(Service[SchedulerSettings]):
         self._snapshot = Snapshot()
         self._jet = JetStream(bus)
         self._calls = Calls(bus, self._clock.time, self._app_of)
-        self._leadership = Leadership(bus, f"scheduler-{random_body()}", self._on_leadership)
+        self._leadership = Leadership(bus, holder_name(), self._on_leadership)
         self._remove_hook: Callable[[], None] = lambda: None
         self._director: Director
         self._micro: MicroService

@@ -54,6 +54,8 @@ class Crew(NamedTuple):
     """Those that were told to stop and are not gone yet."""
     warming: float | None
     """Seconds since the first of them was asked for; None when there is none, or one is up."""
+    coming: int
+    """Those that are not up yet."""
 
 
 class Claim(NamedTuple):
@@ -94,6 +96,8 @@ class Snapshot:
         self.starting: dict[str, Starting] = {}
         self.backlog: dict[str, int] = {}
         """Function id to packs that wait or run, as last looked up."""
+        self.slow: set[str] = set()
+        """Functions whose packs take longer than the recent mean, as nothing has ended for a while."""
         self.phases: dict[str, WorkerPhase] = {}
         """Worker id to where it is in its life; none for one that is gone."""
         self._left: dict[str, _Left] = {}
@@ -114,6 +118,7 @@ class Snapshot:
     def remove_function(self, function_id: str) -> FunctionRecord | None:
         """Forget a function; return what was known of it."""
         self.backlog.pop(function_id, None)
+        self.slow.discard(function_id)
         self._claims.pop(function_id, None)
         return self.functions.pop(function_id, None)
 
@@ -220,6 +225,7 @@ class Snapshot:
         self._stopping.clear()
         self._refused.clear()
         self._hosts.clear()
+        self.slow.clear()
 
     def expire(self, now: float, start_timeout: float) -> set[str]:
         """Give up on starts that were never shown and stops that never happened; return the functions concerned."""
@@ -261,6 +267,7 @@ class Snapshot:
             waiting=self._waiting(function_id, placed),
             leaving=len(self._containers.get(function_id, ())) - len(placed),
             warming=warming,
+            coming=len(starts) + sum(each.record.state != "ready" for each in placed),
         )
 
     def _starts(self, function_id: str) -> list[Starting]:

@@ -2,6 +2,9 @@
 
 from typing import Final, NamedTuple
 
+from afield._wire.functions import FunctionRecord
+from afield._wire.messages import Event
+
 LASTS_S: Final = 1.0
 """Seconds that a function waits before it is told why: mostly room is made in a moment."""
 
@@ -64,3 +67,14 @@ class Complaints:
         """Nobody waits any more, as far as we are concerned."""
         self._current.clear()
         self._told.clear()
+
+
+def told(function: FunctionRecord, reason: str, at: float) -> Event:
+    """Return the event that tells why a function waits. `at` is Unix time."""
+    return Event(
+        kind="function.waiting",
+        at=at,
+        app_id=function.app_id,
+        function_id=function.function_id,
+        detail=f"{function.spec.name} waits: {reason}",
+    )

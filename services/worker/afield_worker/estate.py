@@ -22,13 +22,16 @@ SLOTS: Final = 4096
 """Deliveries that can be noted; those beyond wait for their ack wait."""
 
 SLOT_BYTES: Final = 256
-"""One byte for the length, then the reply subject."""
+"""One byte for the length of the reply subject, the time of the delivery, and the subject."""
 
 SAFE_S: Final = ACK_WAIT - 2.0
-"""Seconds after the last sign of life in which no ack wait can have passed. Later a delivery may be another worker's, and
-to send it back would take it from there."""
+"""Seconds after a delivery, or the last report of progress, in which its ack wait has not passed. Later it may be another
+worker's, and to send it back would take it from there."""
 
 _STAMP: Final = struct.Struct("=d")
+_STAMP_AT: Final = 8
+_REPLY_AT: Final = _STAMP_AT + _STAMP.size
+_REPLY_BYTES: Final = SLOT_BYTES - _REPLY_AT
 
 
 class Estate:
@@ -51,12 +54,13 @@ class Estate:
         reply = delivery.reply.encode()
         slot = self._slots.get(delivery.subject)
         if slot is None:
-            if not self._free or len(reply) >= SLOT_BYTES:
+            if not self._free or len(reply) > _REPLY_BYTES:
                 return
             slot = self._slots[delivery.subject] = self._free.pop()
         held = self._map
         held[slot] = 0  # a torn subject is never taken for a whole one
-        held[slot + 1 : slot + 1 + len(reply)] = reply
+        _STAMP.pack_into(held, slot + _STAMP_AT, time.monotonic())
+        held[slot + _REPLY_AT : slot + _REPLY_AT + len(reply)] = reply
         held[slot] = len(reply)
 
     def release(self, delivery: Delivery) -> None:
@@ -67,8 +71,8 @@ class Estate:
             self._free.append(slot)
 
     def alive(self) -> None:
-        """Note that all ack waits begin anew."""
-        self._map[: _STAMP.size] = _STAMP.pack(time.monotonic())
+        """Note that the ack waits of all that is held begin anew."""
+        _STAMP.pack_into(self._map, 0, time.monotonic())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -87,18 +91,18 @@ def read(folder: Path) -> Left:
     """Return what the worker of a folder, which is dead, left there. Blocks."""
     try:
         data = (folder / FILE).read_bytes()
-        (stamp,) = _STAMP.unpack_from(data)
+        (progress,) = _STAMP.unpack_from(data)
     except (OSError, struct.error):  # it died before it wrote anything
         return Left(folder.name, ())
-    if not 0 <= time.monotonic() - stamp < SAFE_S:
-        return Left(folder.name, ())
-    return Left(folder.name, tuple(_replies(data)))
+    return Left(folder.name, tuple(_replies(data, progress)))
 
 
-def _replies(data: bytes) -> list[str]:
+def _replies(data: bytes, progress: float) -> list[str]:
+    now = time.monotonic()
     found = []
     for slot in range(SLOT_BYTES, len(data), SLOT_BYTES):
         size = data[slot]
-        if size:
-            found.append(data[slot + 1 : slot + 1 + size].decode(errors="replace"))
+        (delivered,) = _STAMP.unpack_from(data, slot + _STAMP_AT)
+        if size and 0 <= now - max(progress, delivered) < SAFE_S:
+            found.append(data[slot + _REPLY_AT : slot + _REPLY_AT + size].decode(errors="replace"))
     return found

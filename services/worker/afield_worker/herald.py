@@ -12,7 +12,7 @@ from afield._wire import subjects
 from afield._wire.api import CALL_CANCEL, CallRef
 from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord
-from afield._wire.messages import Event, Wake
+from afield._wire.messages import Event, EventKind, Wake
 from afield_common.log import get_logger
 from afield_worker.held import Held
 from afield_worker.instructions import CancelCalls, Report
@@ -31,6 +31,12 @@ AT_ONCE: Final = 16
 """Requests to cancel under way at the same time."""
 
 
+_SAID: Final[dict[EventKind, str]] = {
+    "container.ready": "a container of %s is ready, %s",
+    "container.stopped": "a container of %s has ended: %s",
+}
+
+
 class Herald:
     """Says things on the bus. Only cancellations are repeated: the rest may be lost."""
 
@@ -45,11 +51,14 @@ class Herald:
 
     def report(self, report: Report, record: FunctionRecord) -> None:
         """Publish an event."""
-        keys = {"container_id": report.container_id, "function_id": report.function_id}
+        keys = {"worker_id": self._worker_id, "container_id": report.container_id}
+        keys |= {"function_id": report.function_id, "app": record.app_name, "app_id": report.app_id}
         if report.kind == "container.failed":
             log.warning("a container of %s failed: %s", record.spec.name, report.detail, **keys)
         elif report.kind == "container.notice":
             log.info("a container of %s says: %s", record.spec.name, report.detail, **keys)
+        elif (said := _SAID.get(report.kind)) is not None:
+            log.info(said, record.spec.name, report.detail, **keys)
         else:
             log.debug(report.kind, detail=report.detail, **keys)
         event = Event(

@@ -41,6 +41,18 @@ def test_list_and_stop(fresh: Cli) -> None:
     assert fresh("app", "list").stdout == "No app runs in environment main.\n"
 
 
+def test_detached_app_outlives_its_platform(fresh: Cli) -> None:
+    """Taking the platform down names the detached apps, and these are there again when it is up again."""
+    app = detach(fresh)
+    assert (
+        f"are there again after the next `afield up`, with what waits: sole ({app})." in fresh("down").stdout
+    )
+    fresh("up", "--detach")
+    assert [each["id"] for each in listed(fresh)] == [app]
+    fresh("app", "stop", app)
+    assert fresh("down").stdout == "The platform is down.\n"
+
+
 def test_environments_are_apart(fresh: Cli) -> None:
     """An app is seen and stopped in its own environment."""
     there = detach(fresh, "-e", "other")

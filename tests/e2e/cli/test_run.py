@@ -171,6 +171,7 @@ def test_the_entrypoint_leaves(running: Cli) -> None:
         ("run several.py::double 5", "unexpected extra argument '5'"),
         ("run several.py::double --x 1 --x 2", "Option '--x' is given more than once"),
         ("run -w /dev/null several.py::number", "number returns int, as its annotation says"),
+        ("run -w /none/file one.py", "the folder of /none/file does not exist; nothing was run"),
         ("app stpo x", "did you mean 'stop'?"),
         ("app stop x", "no app 'x' runs in environment 'main'"),
     ],
@@ -210,6 +211,72 @@ def test_a_deleted_working_folder(running: Cli, tmp_path: Path) -> None:
         2,
         "Error: the working folder does not exist any more; change to one that does\n",
     )
+
+
+@pytest.mark.parametrize("flag", ["", "--fails"])
+def test_an_unfinished_map_ends_quietly(running: Cli, flag: str) -> None:
+    """What nobody reads any more is no error at the end of the process."""
+    done = running("run", "-q", "loose.py::unfinished", *flag.split(), check=1 if flag else 0)
+    assert done.stdout == "first 0\n"
+    assert "ignored" not in done.stderr
+    assert done.stderr.endswith("ValueError: mine\n" if flag else "")
+    assert done.stderr.count("Traceback") == (1 if flag else 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"PYTHONIOENCODING": "latin-1"}, "grün \\u2192"),
+        ({"PYTHONIOENCODING": "ascii"}, "gr\\xfcn \\u2192"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0"}, "gr\\xfcn \\u2192"),
+    ],
+)
+def test_output_in_a_small_alphabet(running: Cli, settings: dict[str, str], shown: str) -> None:
+    """Characters that standard output does not have take nothing else with them."""
+    done = subprocess.run(
+        [*COMMAND, "run", "loose.py::signs"],
+        env={**running.env, **settings},
+        cwd=PROGRAMS,
+        capture_output=True,
+        timeout=50,
+    )
+    assert done.returncode == 0
+    assert done.stdout.decode("latin-1") == f"plain\n{shown}\nafter\n"
+
+
+def test_the_entrypoints_output_comes_before_the_end_of_the_run(running: Cli) -> None:
+    """Also where both go through one pipe, and the entrypoint flushes nothing."""
+    env = {**running.env, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        [*COMMAND, "run", "one.py"],
+        env=env,
+        cwd=PROGRAMS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+    )
+    lines = [line.partition(" (")[0] for line in done.stdout.splitlines()]
+    assert lines.index("9 w 0.5 False None s one") == len(lines) - 2, lines
+    assert lines[-1].endswith("has ended")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    ("line", "status"), [("run one.py", 0), ("run none.py", 2), ("run several.py::boom", 1), ("--help", 0)]
+)
+def test_nowhere_to_say_anything(running: Cli, closed: str, line: str, status: int) -> None:
+    """Without a standard error that takes something, the exit status is what it would be."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *line.split()],
+        env={**running.env, "PYTHONUNBUFFERED": ""},
+        cwd=PROGRAMS,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == status
+    assert "Error" not in done.stdout
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

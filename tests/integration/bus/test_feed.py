@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from afield._bus import Bus, BusAddress, ConflictError, Msg
+from afield._bus import Bus, BusAddress, ConflictError, Msg, feed
 from afield._bus.feed import Feed
 from afield._bus.kv import Bucket, Entry
 from support.nats import NatsServer
@@ -91,6 +91,16 @@ async def test_feed_is_complete_after_an_outage(own_server: NatsServer, own_bus:
         await anyio.to_thread.run_sync(own_server.start)
         await until(lambda: mirror.state == {"stays": b"1", "new": b"2"})
         assert (await api(other, f"STREAM.INFO.KV_{bucket.name}"))["state"]["consumer_count"] == 0
+
+
+async def test_feed_notices_a_purge(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge republishes nothing; the next comparison with the bucket finds it."""
+    monkeypatch.setattr(feed, "RESYNC", 0.05)
+    bucket, mirror = Bucket(bus, await make_bucket(bus)), Mirror()
+    await bucket.put("a.1", b"1")
+    async with Feed(bucket, "a.>", mirror.put, mirror.delete):
+        await api(bus, f"STREAM.PURGE.{bucket.stream}", {"filter": bucket.subject("a.1")})
+        await until(lambda: not mirror.state)
 
 
 async def test_feed_agrees_with_the_bucket_under_load(bus: Bus) -> None:

@@ -1,6 +1,6 @@
 """Leases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -22,8 +22,17 @@ pytestmark = pytest.mark.anyio
 class Candidate:
     """A lease and what happened to it."""
 
-    def __init__(self, bus: Bus, name: str, *, key: str, ttl: float, renew: float) -> None:
-        self.lease = Lease(Bucket(bus, "LEASE"), key, name, ttl=ttl, renew=renew)
+    def __init__(
+        self,
+        bus: Bus,
+        name: str,
+        *,
+        key: str,
+        ttl: float,
+        renew: float,
+        is_dead: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.lease = Lease(Bucket(bus, "LEASE"), key, name, ttl=ttl, renew=renew, is_dead=is_dead)
         self.events: list[str] = []
         self.scope = anyio.CancelScope()
 
@@ -80,6 +89,32 @@ async def test_lease_of_a_dead_holder_lapses(bus: Bus) -> None:
         await tasks.start(candidate.run)
         await until(lambda: candidate.lease.held, timeout=5)
         candidate.scope.cancel()
+
+
+async def test_lease_that_the_server_keeps_too_long_is_taken_over(bus: Bus) -> None:
+    """A lease that a server brought back without its time to live is taken when nobody renewed it for that long."""
+    await make_asset(bus, LEASE)
+    revision = await Bucket(bus, "LEASE").put("kept", b"gone")
+    candidate = Candidate(bus, "b", key="kept", ttl=1, renew=0.3)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(candidate.run)
+        await until(lambda: candidate.lease.held, timeout=5)
+        assert candidate.lease.revision > revision
+        candidate.scope.cancel()
+
+
+async def test_lease_of_a_holder_known_to_be_dead_is_taken_at_once(bus: Bus) -> None:
+    """Who is certain that the holder is no more does not wait for the lease to lapse; others do."""
+    await make_asset(bus, LEASE)
+    await Bucket(bus, "LEASE").put("certain", b"gone", ttl=300)
+    other = Candidate(bus, "b", key="certain", ttl=300, renew=100)
+    heir = Candidate(bus, "c", key="certain", ttl=300, renew=100, is_dead=lambda holder: holder == "gone")
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(other.run)
+        await tasks.start(heir.run)
+        await until(lambda: heir.lease.held)
+        assert not other.lease.held
+        tasks.cancel_scope.cancel()
 
 
 async def test_holder_that_cannot_renew_gives_up_in_time(own_server: NatsServer, own_bus: Bus) -> None:

@@ -1,6 +1,8 @@
 """Maps, against a stand-in worker on a real server."""
 
 import asyncio
+import gc
+import itertools
 import os
 import sys
 import threading
@@ -271,6 +273,56 @@ async def test_results_are_an_iterator_too(caller: Caller) -> None:
         return next(results), list(results)
 
     assert await asyncio.to_thread(take) == (0, [1, 2, 3])
+
+
+async def test_closing_the_results_ends_the_map(caller: Caller) -> None:
+    """As closing a generator does: the inputs are given up, and nothing comes any more."""
+
+    def take() -> tuple[int, list[int]]:
+        results = caller.function.map(itertools.count())
+        first = next(results)
+        results.close()
+        results.close()
+        return first, list(results)
+
+    assert await asyncio.to_thread(take) == (0, [])
+    await until(lambda: caller.worker.cancelled)
+
+
+async def test_closing_from_a_loop(caller: Caller) -> None:
+    """Of a pass that began with `async for`, too."""
+    results = caller.function.map(itertools.count())
+    values = aiter(results)
+    assert await anext(values) == 0
+
+    with pytest.raises(InvalidError, match="aclose"):
+        results.close()
+    await results.aclose()
+
+    with pytest.raises(StopAsyncIteration):
+        await anext(values)
+
+
+async def test_map_that_is_closed_before_it_ran_never_runs(
+    caller: Caller, recwarn: pytest.WarningsRecorder
+) -> None:
+    """And is no mistake to warn about."""
+    results = caller.function.map([1])
+    results.close()
+
+    assert list(results) == []
+    del results
+    assert not recwarn.list
+
+
+async def test_results_that_nobody_refers_to_any_more_end_the_map(caller: Caller) -> None:
+    """At once, not when the garbage collector comes by."""
+    gc.disable()
+    try:
+        await asyncio.to_thread(lambda: next(caller.function.map(itertools.count())))
+        await until(lambda: caller.worker.cancelled)
+    finally:
+        gc.enable()
 
 
 async def test_progress_ends_before_the_error_is_seen(

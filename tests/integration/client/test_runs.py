@@ -130,6 +130,39 @@ def test_run_ends_with_its_block(platform: Platform) -> None:
         sample_app.square.remote(1)
 
 
+def test_map_cannot_be_read_on_after_its_run(platform: Platform) -> None:
+    """What is missing is said in the user's words."""
+    with app.run():
+        results = sample_app.square.map(range(5))
+        assert next(results) == 0
+
+    with pytest.raises(InvalidError, match="has ended"):
+        list(results)
+
+
+@pytest.mark.anyio
+async def test_map_cannot_be_read_on_after_its_run_on_a_loop(platform: Platform) -> None:
+    """The same for `async for`."""
+    async with app.run():
+        results = sample_app.square.map.aio(range(5))
+        assert await anext(results) == 0
+
+    with pytest.raises(InvalidError, match="has ended"):
+        await anext(results)
+
+
+def test_generator_that_is_left_after_its_run_is_quiet(
+    platform: Platform, recwarn: pytest.WarningsRecorder
+) -> None:
+    """There is nothing left to cancel."""
+    with app.run():
+        values = sample_app.count.remote_gen(100_000)
+        assert next(values) == 0
+
+    values.close()
+    assert not recwarn.list
+
+
 def test_errors_of_the_block_are_its_own(platform: Platform) -> None:
     """They leave the block as they are, and the run ends all the same."""
     with pytest.raises(SystemExit) as caught, app.run():

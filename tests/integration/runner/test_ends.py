@@ -115,10 +115,10 @@ async def test_kill_says_why(launch: Launcher) -> None:
     assert (info.signal, info.reason) == (signal.SIGKILL, "was killed: it took too long")
 
 
-async def test_a_kill_by_the_kernel_for_memory_is_recognised(
+async def test_a_kill_while_the_host_lacks_memory_is_not_certain(
     launch: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A SIGKILL that is nobody's, while the kernel counts one more victim."""
+    """The kernel counts victims of any limit on the host: the input is not blamed, and the reason tells of it."""
     guest = await launch("def f(): pass")
     kills = memory.oom_kills()
     monkeypatch.setattr(memory, "oom_kills", lambda: kills + 1)
@@ -126,8 +126,8 @@ async def test_a_kill_by_the_kernel_for_memory_is_recognised(
     os.kill(guest.container.pid, signal.SIGKILL)
 
     info = await guest.ended()
-    assert info.oom
-    assert "memory" in info.reason
+    assert not info.oom
+    assert "lack of memory" in info.reason
 
 
 @pytest.mark.parametrize("how", ["crash", "stop", "kill"])

@@ -72,8 +72,23 @@ async def test_quick_packs_share_a_container(world: World) -> None:
     async with fake_worker(world.bus, pack_seconds={f.function_id: 0.0005}) as worker:
         await world.send(f, 100)
         await until(lambda: worker.started)
+        await world.purge()  # done in a moment, as was to be expected
         await until_looked_again(world)
         assert len(worker.started) == 1
+
+
+async def test_quick_function_that_turns_slow_gets_more(registry: World, server: NatsServer) -> None:
+    """When nothing ends any more, containers come beside the first long before the next look, whatever the mean was."""
+    f = await registry.function()
+    async with (
+        scheduler(server.url, look_s=1000.0, sweep_s=1000.0),
+        fake_worker(registry.bus, cpus=8.0, pack_seconds={f.function_id: 0.0005}) as worker,
+    ):
+        await registry.send(f)
+        await until(lambda: worker.containers)
+        await registry.send(f, 3)
+        await registry.wake(f, 4)
+        await until(lambda: len(worker.containers) == 4)
 
 
 async def test_minimum_is_there_without_inputs(world: World) -> None:
@@ -252,6 +267,17 @@ async def test_stray_container_is_stopped(world: World) -> None:
         await worker.start(api.StartContainer(container_id="ta-stray", function=f))
         await until(lambda: not worker.containers)
         assert worker.stopped[0].container_id == "ta-stray"
+
+
+async def test_app_that_ends_while_nobody_leads_leaves_nothing(registry: World, server: NatsServer) -> None:
+    """Who takes the lead stops the containers of functions that were removed meanwhile, long before the next sweep."""
+    f = await registry.function()
+    async with fake_worker(registry.bus) as worker:
+        await worker.start(api.StartContainer(container_id="ta-stray", function=f))
+        await registry.stop_app(f)
+        async with scheduler(server.url, sweep_s=1000.0):
+            await until(lambda: not worker.containers)
+    assert [(s.container_id, s.only_if_idle) for s in worker.stopped] == [("ta-stray", False)]
 
 
 async def test_waiting_function_gets_the_first_worker(world: World) -> None:

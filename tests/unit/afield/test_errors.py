@@ -13,6 +13,7 @@ import types
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -370,6 +371,23 @@ def test_text_that_is_not_unicode() -> None:
     """Messages with lone surrogates can be put on the wire."""
     assert str(again(ValueError("a\udcffb"))) == "a\udcffb"
     assert to_error_info(ValueError("a\udcffb")).message == "a\\udcffb"
+
+
+def test_names_of_files_in_the_text_are_the_callers(tmp_path: Path) -> None:
+    """The container's folder is gone by the time that somebody reads of it."""
+    home = tmp_path / "container"
+    home.mkdir()
+    (home / "work.py").write_text("def fail(error):\n    raise error\n")
+    names: dict[str, Any] = {}
+    exec(compile((home / "work.py").read_text(), home / "work.py", "exec"), names)
+    info = to_error_info(caught(lambda: names["fail"](LockedError())), home=str(home))
+
+    found = from_error_info(info, local_root="/mine")
+
+    assert isinstance(found, exception.ExecutionError)
+    assert str(home) not in str(found)
+    assert 'File "/mine/work.py", line 2, in fail' in str(found)
+    assert 'File "/mine/work.py", line 2, in fail' in found.remote_traceback
 
 
 def test_damaged_report() -> None:

@@ -7,6 +7,7 @@ import pytest
 from afield import output
 from afield._wire.messages import Event, LogBatch, LogRecord
 from afield.output import enable_output
+from support.launching import wait_for
 
 
 def batch(container: str, text: str) -> LogBatch:
@@ -64,6 +65,20 @@ async def test_results_come_after_the_output_asynchronously(capsys: pytest.Captu
         await output.settle_async()
 
         assert capsys.readouterr().out == "partial"
+
+
+def test_lines_that_wait_for_an_open_one_come_by_themselves(capsys: pytest.CaptureFixture[str]) -> None:
+    """And before a result."""
+    with enable_output(show_progress=False):
+        screen = output.current()
+        assert screen is not None
+        screen.on_log("ap-1", batch("ta-1", "cut"))
+        screen.on_log("ap-1", batch("ta-2", "whole\n"))
+        output.settle()
+        assert capsys.readouterr().out == "cut\n[fu-1 ta-2] whole\n"
+
+        screen.on_log("ap-1", batch("ta-1", "name: "))
+        assert wait_for(lambda: capsys.readouterr().out, "the prompt") == "[fu-1 ta-1] name: "
 
 
 def test_progress_is_told_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

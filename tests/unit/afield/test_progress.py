@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from afield._progress import AppState, MapState, Progress
 from afield._wire.messages import Event, EventKind
 
@@ -112,6 +114,21 @@ def test_lines_fit_the_terminal() -> None:
     shown.maps.append(MapState("z" * 300, 10, 1))
 
     assert max(len(line) for line in plain(shown.lines(40, 0.0))) < 40
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_block_is_drawn_with_what_the_terminal_has(encoding: str) -> None:
+    """Spinner, bar, ellipsis and names."""
+    shown = Progress(encoding=encoding)
+    shown.status = "x" * 300
+    shown.maps += [MapState("grün→", 1000, 250), MapState("z" * 300, None, 1)]
+
+    lines = plain(shown.lines(60, 0.0))
+
+    "".join(lines).encode(encoding)
+    assert lines[0].startswith("| xx")
+    assert lines[0].endswith("x.")
+    assert lines[1].startswith("gr\u00fcn?" if encoding == "latin-1" else "gr?n?")
 
 
 def test_notices_and_failing_functions_are_news() -> None:

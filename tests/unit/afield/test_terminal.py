@@ -1,9 +1,11 @@
 """The thread that writes to the user's streams, and the block of status lines on a terminal."""
 
+import io
 import os
 import pty
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -120,6 +122,43 @@ def test_a_pipe_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) 
     assert terminal.idle
 
 
+def test_one_strange_character_does_not_end_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the encoding has no arrow, an escape stands for it; what comes behind it is shown."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    with Terminal() as terminal:
+        terminal.put([Piece("stdout", "plain\n")])
+        terminal.flush()
+        terminal.put([Piece("stdout", "ü→\n"), Piece("stdout", "after\n")])
+
+    assert raw.getvalue() == b"plain\n\\xfc\\u2192\nafter\n"
+
+
+def test_calls_at_a_time() -> None:
+    """Once, and the later of two in place of the earlier."""
+    late, now = threading.Event(), threading.Event()
+    with Terminal() as terminal:
+        terminal.call_at(time.monotonic() + 60, late.set)
+        terminal.call_at(time.monotonic(), now.set)
+        assert now.wait(10)
+
+    assert not late.is_set()
+
+
+def test_standard_error_that_is_full_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There would be nowhere to say so; standard output goes on."""
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with Terminal() as terminal:
+            terminal.put([Piece("stderr", "lost\n"), Piece("stdout", "kept\n")])
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+    assert terminal.failure is None
+    assert capsys.readouterr().out == "kept\n"
+
+
 def test_too_much_is_dropped_with_a_notice(capsys: pytest.CaptureFixture[str]) -> None:
     """The bound is stated, and so is the loss."""
     with Terminal() as terminal:
@@ -164,6 +203,18 @@ def test_prints_of_the_user_stay_whole(screen: Screen) -> None:
         painted.acquire(timeout=10)
 
     assert screen.lines == ["mine", "half and half", ""]
+
+
+def test_prints_of_the_user_are_shown_in_every_encoding(screen: Screen) -> None:
+    """A character that the terminal does not have takes nothing else with it."""
+    screen.stream.reconfigure(encoding="latin-1")  # type: ignore[attr-defined]
+    screen.attach()
+    with Terminal(lambda _columns, _now: ["status"]):
+        print("plain")
+        print("→")
+        print("after")
+
+    assert screen.lines == ["plain", "\\u2192", "after", ""]
 
 
 def test_block_waits_for_the_end_of_a_line(screen: Screen) -> None:

@@ -39,6 +39,24 @@ def test_without_annotation() -> None:
     results.check(lambda: 1, "f")
 
 
+def test_places_are_checked_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is there and writable is well; other places are wrong use."""
+    (tmp_path / "file").touch()
+    results.check_place(tmp_path / "file")
+    results.check_place(tmp_path / "new")
+    results.check_place(Path("/dev/null"))
+    with pytest.raises(WrongUseError, match=r"the folder of .* does not exist; nothing was run"):
+        results.check_place(tmp_path / "none" / "new")
+    with pytest.raises(WrongUseError, match="is no folder"):
+        results.check_place(tmp_path / "file" / "new")
+
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(WrongUseError, match="file is not writable"):
+        results.check_place(tmp_path / "file")
+    with pytest.raises(WrongUseError, match=r"the folder of .* is not writable"):
+        results.check_place(tmp_path / "new")
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     """The reason why nothing was written is told."""
     with pytest.raises(FailureError, match=r"cannot write the result to .*: No such file or directory"):

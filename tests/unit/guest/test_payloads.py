@@ -1,5 +1,6 @@
 """Payloads of the guest: inline or as files."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from afield._guest.payloads import PayloadError, read_payload, write_payload
 from afield._wire.messages import BlobRef
 from afield._wire.streams import INLINE_LIMIT
+from afield.exception import InternalError, ResourceExhaustedError
 
 
 def test_small_payloads_are_joined(tmp_path: Path) -> None:
@@ -63,8 +65,24 @@ def test_an_argument_that_is_not_there_is_named(ref: BlobRef, message: str) -> N
         read_payload(ref)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_payload_that_cannot_be_written_says_where(tmp_path: Path) -> None:
-    """A folder that is not there stands for a full disk."""
-    with pytest.raises(PayloadError, match="could not write 300000 bytes"):
+    """A folder that is not there is the platform's fault."""
+    with pytest.raises(PayloadError, match=r"could not write a value of 300,000 bytes to .*/no: ") as caught:
         write_payload([b"x" * 300_000], 300_000, blob_dir=str(tmp_path / "no"), call_id="fc-a-0-1")
+
+    assert type(caught.value.told) is InternalError
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the folder, and what to do; nothing is left of the file."""
+
+    def full(_fd: int, _buffers: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(PayloadError, match=r"No space left on device; free some space there") as caught:
+        write_payload([b"x" * 300_000], 300_000, blob_dir=str(tmp_path), call_id="fc-a-0-1")
+
+    assert type(caught.value.told) is ResourceExhaustedError
+    assert str(tmp_path) in str(caught.value.told)
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 """afield_scheduler.planner: one decision, from the whole snapshot."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +42,21 @@ def test_growth_is_looked_after() -> None:
     """While a function of unknown run time still grows, the next look comes soon."""
     decision = decided(fleet("wk-1"), backlog=50)
     assert (decision.start_on, decision.again_at) == (("wk-1",), GROW_S)
+
+
+def test_mean_that_does_not_hold_counts_as_unknown() -> None:
+    """A function that was quick and is slow now gets twice its containers, and more once these are up."""
+    snapshot = Snapshot()
+    one = container("ta-1", busy=1)
+    snapshot.put_worker(worker("wk-1", one, cpus=8.0, pack_seconds={"fu-1": 0.001}))
+    assert decided(snapshot, backlog=4) == Decision()
+    snapshot.slow.add("fu-1")
+    assert decided(snapshot, backlog=4) == Decision(start_on=("wk-1",), again_at=GROW_S)
+    two = container("ta-2", state="starting")
+    snapshot.put_worker(worker("wk-1", one, two, cpus=8.0, pack_seconds={"fu-1": 0.001}))
+    assert decided(snapshot, backlog=4) == Decision(again_at=GROW_S)
+    snapshot.put_worker(worker("wk-1", one, replace(two, state="ready"), cpus=8.0))
+    assert decided(snapshot, backlog=4).start_on == ("wk-1", "wk-1")
 
 
 def test_nothing_to_do() -> None:

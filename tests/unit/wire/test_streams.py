@@ -98,3 +98,20 @@ def test_consumer_matches_the_subjects_of_its_lane() -> None:
     assert config["durable_name"] == subjects.input_consumer("main", "fu-1", "hi")
     assert config["filter_subject"] == subjects.inputs_of_function(3, "main", "fu-1", "hi")
     assert (config["max_deliver"], config["max_ack_pending"]) == (-1, -1)
+
+
+def test_replicas_are_of_everything() -> None:
+    """A stream with several copies cannot be written to disk later than it says; all else stays as it is."""
+    for one, three in zip(streams.assets(2), streams.assets(2, replicas=3), strict=True):
+        assert (one.name, one.subjects) == (three.name, three.subjects)
+        assert "num_replicas" not in one.config
+        assert three.config == {k: v for k, v in one.config.items() if k != "persist_mode"} | {
+            "num_replicas": 3
+        }
+
+
+@pytest.mark.parametrize("replicas", [0, 2, 4, 7])
+def test_an_odd_number_of_replicas_survives_more(replicas: int) -> None:
+    """Two survive no more than one does."""
+    with pytest.raises(ValueError, match="expected 1, 3 or 5 replicas"):
+        streams.assets(1, replicas=replicas)

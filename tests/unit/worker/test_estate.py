@@ -77,8 +77,25 @@ def test_what_may_be_another_workers_by_now_is_left_alone(
     for later in (estate.SAFE_S + 1, -100.0):
         monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
         assert estate.read(folder).replies == ()
+
+
+def test_a_delivery_is_as_young_as_the_last_report_of_progress(
+    folder: Path, mine: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or as itself, if it came after that."""
+    now = time.monotonic()
+
+    def later(seconds: float) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: now + seconds)
+
+    mine.hold(delivery(1))
+    later(100)
+    assert estate.read(folder).replies == ()
+    mine.hold(delivery(2))
+    assert estate.read(folder).replies == ("$JS.ACK.2",)
     mine.alive()
-    assert estate.read(folder).replies == ("$JS.ACK.1",)
+    later(101)
+    assert estate.read(folder).replies == ("$JS.ACK.1", "$JS.ACK.2")
 
 
 def test_a_worker_that_died_early_left_nothing(folder: Path) -> None:

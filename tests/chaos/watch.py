@@ -1,0 +1,65 @@
+"""What the streams say: results as they are stored, and what is left at the end."""
+
+import time
+
+import anyio
+
+from afield._bus.connection import Bus
+from afield._bus.errors import BusError
+from afield._wire.codec import decode
+from afield._wire.messages import ResultPack
+from afield_common.jetstream import JetStream
+from chaos.evidence import Stored
+
+
+class Watch:
+    """Notes every result that the stream republishes; messages are missed while the connection is down."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.stored: list[Stored] = []
+        self.first = anyio.Event()
+        """Set at the first result."""
+        self._subscription = bus.open_subscription("res.>", self._on_result)
+
+    def close(self) -> None:
+        """Note no more."""
+        self._subscription.close()
+
+    def _on_result(self, subject: str, _reply: str, _headers: bytes | None, data: bytes) -> None:
+        now = time.monotonic()
+        if not subject.rpartition(".")[2].startswith("g"):
+            pack = decode(ResultPack, data)
+            self.first.set()
+            self.stored += [Stored(r.index, subject, now) for r in pack.results if r.status != "moved"]
+
+
+async def left_over(bus: Bus, shards: int = 1, *, within: float = 90.0) -> list[str]:
+    """Return what is still in the input streams, and the consumers there, `within` seconds after everything ended.
+
+    An app whose registry was away at its end goes when the heartbeats of its client have lapsed.
+    """
+    jet = JetStream(bus)
+    found = ["the streams could not be looked at"]
+    with anyio.move_on_after(within):
+        while found:
+            try:
+                found = await _look(jet, shards)
+            except BusError as error:
+                found = [f"the streams could not be looked at: {error}"]
+            if found:
+                await anyio.sleep(0.2)
+    return found
+
+
+async def _look(jet: JetStream, shards: int) -> list[str]:
+    found = []
+    for shard in range(shards):
+        stream = f"IN_{shard}"
+        info = await jet.request(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+        if info["state"]["messages"]:
+            subjects = sorted(info["state"].get("subjects") or {})
+            found.append(f"{info['state']['messages']} inputs in {stream}: {subjects[:5]}")
+        consumers = [state.name async for state in jet.consumers(stream)]
+        if consumers:
+            found.append(f"consumers on {stream}: {consumers[:5]}")
+    return found
