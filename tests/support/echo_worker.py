@@ -46,6 +46,7 @@ class EchoWorker:
 
     def __init__(self, bus: Bus, record: FunctionRecord) -> None:
         self.bus = bus
+        self.over = False
         self.record = record
         self.answer: Answer = echo
         self.packs: list[InputPack] = []
@@ -59,6 +60,8 @@ class EchoWorker:
         self.stats = api.FunctionStats(backlog=0, containers=0, inputs_running=0, input_headroom=0)
 
     def on_delivery(self, delivery: Delivery) -> None:
+        if self.over:
+            return  # it was on its way
         pack = decode(InputPack, delivery.data)
         self.packs.append(pack)
         self.lanes.append(subjects.parse_input(delivery.subject).lane)
@@ -149,5 +152,6 @@ async def echo_worker(bus: Bus, record: FunctionRecord | None = None) -> AsyncIt
             tasks.start_soon(loop.run)
         async with serve(bus, tasks, "scheduler", "0.0.0", endpoints):
             yield made
+            made.over = True
         tasks.cancel_scope.cancel()
     control.close()

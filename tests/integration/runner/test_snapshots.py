@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from afield._errors import from_error_info
 from afield._guest import processes
@@ -406,7 +407,8 @@ async def test_a_killed_worker_takes_everything_with_it(tmp_path: Path, victims:
     async with await anyio.open_process([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as worker:
         assert worker.stdout is not None
         try:
-            pids = [int(word) for word in (await worker.stdout.receive()).split()]
+            line = await BufferedByteReceiveStream(worker.stdout).receive_until(b"\n", 1000)
+            pids = [int(word) for word in line.split()]
             assert all(map(alive, pids))
         finally:
             worker.kill()

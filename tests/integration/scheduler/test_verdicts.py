@@ -125,21 +125,6 @@ async def test_who_waits_long_is_told_why(world: World) -> None:
         assert (heard[0].function_id, "drained" in heard[0].detail) == (f.function_id, True)
 
 
-async def test_who_waits_a_moment_is_not_told(world: World) -> None:
-    """A refusal that another try makes good is nobody's business."""
-    heard = await world.events("function.waiting")
-    f = await world.function()
-    async with fake_worker(world.bus) as worker:
-        worker.refusal = "not now"
-        await world.send(f)
-        await until(lambda: worker.started)
-        worker.refusal = ""
-        await worker.report()
-        await until(lambda: worker.containers)
-        await until_looked_again(world)
-        assert heard == []
-
-
 # -- code that fails to start -------------------------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from afield._wire import subjects
 from afield._wire.codec import decode
 from afield._wire.functions import RetryPolicy
 from afield._wire.messages import InputPack
+from afield_common.jetstream import JetStream
 from afield_worker.service import WorkerService
 from support.field import Field, field_on, until_true
 from support.nats import NatsServer
@@ -73,9 +75,14 @@ async def test_the_server_keeps_the_delay_of_an_attempt(server: NatsServer, tmp_
                 await field.start("wk-first", record)
                 call = await field.send(record, str(noted))
 
+                jet = JetStream(field.bus)
+
                 async def waits() -> bool:
+                    """The second attempt is stored, the first one acknowledged, and the server keeps the delay."""
                     state = await field.consumer(record)
-                    return noted.exists() and (state.pending, state.ack_pending) == (0, 1)
+                    stored = await jet.subjects("IN_0", subjects.inputs_of_call("main", call))
+                    attempts = [subjects.parse_input(each).attempt for each in stored.subjects]
+                    return (attempts, state.pending, state.ack_pending) == ([2], 0, 1)
 
                 await until_true(waits)
                 process.kill()
