@@ -30,6 +30,8 @@ FIRST_SWEEP_S: Final = 5.0
 """Age from which a missing result is looked for; each further look waits half as long again, up to LAST_SWEEP_S."""
 LAST_SWEEP_S: Final = 60.0
 SWEEP_EVERY_S: Final = 1.0
+BEHIND_S: Final = 2.0
+"""Seconds after a reconnect to a cluster until everything is looked for once more."""
 GONE_AGE_S: Final = 30.0
 """Age from which the platform is asked whether it still knows the call."""
 _AT_ONCE: Final = 32
@@ -73,6 +75,7 @@ class Inbox:
         self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._reread = False
 
     def __len__(self) -> int:
@@ -144,10 +147,16 @@ class Inbox:
 
     def on_reconnect(self) -> None:
         """Messages may have been missed: look for everything."""
-        self._reread = True
-        self._changed.set()
+        self._read_again()
+        if self._bus.clustered:
+            # The server that answers now may be a little behind the one that stored them.
+            self._again = asyncio.get_running_loop().call_later(BEHIND_S, self._read_again)
         if self._children is not None:
             self._children.tell_again()
+
+    def _read_again(self) -> None:
+        self._reread = True
+        self._changed.set()
 
     async def run(self) -> None:
         """Look for missing results, for ever."""
@@ -175,8 +184,9 @@ class Inbox:
 
     def close(self) -> None:
         """Look for nothing any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
         if self._teller is not None:
             self._teller.close()
         if self._children is not None:

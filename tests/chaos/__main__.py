@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 
-from chaos.plan import CLUSTER_FAULTS, FAULTS, make_plan
-from chaos.platform import platform
+from chaos.plan import CLUSTER_FAULTS, FAULTS, Fault, make_plan
+from chaos.platform import LeftoversError, platform
 from chaos.recipes import make_recipes
 from chaos.rounds import Outcome, Round
 from chaos.table import Row, as_json, render
@@ -28,10 +28,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="round n of a fault has the seed SEED + n")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds after which a map is given up")
-    parser.add_argument("--json", type=Path, help="where to write the table as JSON")
+    parser.add_argument("--json", type=Path, help="where to write the table (default: build/chaos.json)")
     parser.add_argument("--keep", type=Path, help="where to keep the files of the rounds (default: nowhere)")
     arguments = parser.parse_args()
-    known = CLUSTER_FAULTS if arguments.cluster else FAULTS
+    if arguments.json is None:
+        arguments.json = Path("build") / ("chaos-cluster.json" if arguments.cluster else "chaos.json")
+    known = faults_of(arguments)
     unknown = [name for name in arguments.faults if name not in known]
     if unknown:
         parser.error(f"there is no fault {unknown[0]!r}; there are: {', '.join(known)}")
@@ -73,26 +75,45 @@ def tell(fault: str, seed: int, outcome: Outcome) -> None:
         print(f"    {problem}", file=sys.stderr, flush=True)
 
 
+def keep(path: Path, rows: list[Row]) -> None:
+    """Write the table as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(as_json(rows), indent=1) + "\n")
+
+
 async def run(arguments: argparse.Namespace, folder: Path) -> list[Row]:
     """Run all rounds; each fault has a platform of its own."""
     rows = []
-    known = CLUSTER_FAULTS if arguments.cluster else FAULTS
-    for fault in arguments.faults or list(known):
+    for fault in arguments.faults or list(faults_of(arguments)):
         row = Row(fault, servers=3 if arguments.cluster else 1)
         rows.append(row)
-        place = folder / fault
-        skewed = any(each.target == "clock" for each in known[fault])
-        async with platform(place / "home", clustered=arguments.cluster, skewed=skewed) as running:
-            for number in range(arguments.rounds):
-                seed = arguments.seed + number
-                recipes = make_recipes(seed, arguments.inputs, arguments.asleep)
-                plan = make_plan(known[fault], seed, arguments.limit)
-                outcome = await Round(
-                    running, place / f"round{seed}", recipes, plan, limit=arguments.limit
-                ).run()
-                note(row, outcome, arguments.inputs)
-                tell(fault, seed, outcome)
+        try:
+            await run_fault(arguments, folder / fault, row)
+        except LeftoversError as error:
+            row.wrong += 1
+            print(f"    {error}", file=sys.stderr, flush=True)
+        keep(arguments.json, rows)  # after each fault: all of them take hours
     return rows
+
+
+async def run_fault(arguments: argparse.Namespace, folder: Path, row: Row) -> None:
+    """Run all rounds of one fault."""
+    faults = faults_of(arguments)[row.fault]
+    skewed = any(each.target == "clock" for each in faults)
+    async with platform(folder / "home", clustered=arguments.cluster, skewed=skewed) as running:
+        for number in range(arguments.rounds):
+            seed = arguments.seed + number
+            recipes = make_recipes(seed, arguments.inputs, arguments.asleep)
+            plan = make_plan(faults, seed, arguments.limit)
+            made = Round(running, folder / f"round{seed}", recipes, plan, limit=arguments.limit)
+            outcome = await made.run()
+            note(row, outcome, arguments.inputs)
+            tell(row.fault, seed, outcome)
+
+
+def faults_of(arguments: argparse.Namespace) -> dict[str, tuple[Fault, ...]]:
+    """Return the faults there are."""
+    return CLUSTER_FAULTS if arguments.cluster else FAULTS
 
 
 def main() -> int:
@@ -101,8 +122,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="afield-chaos-") as temporary:
         rows = anyio.run(run, arguments, arguments.keep or Path(temporary))
     print(render(rows))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_json(rows), indent=1) + "\n")
     return int(any(row.lost or row.duplicated or row.wrong for row in rows))
 
 

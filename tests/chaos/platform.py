@@ -28,6 +28,10 @@ EXTRA = ("worker", "scheduler")
 """Roles of which there are two."""
 
 
+class LeftoversError(AssertionError):
+    """Something of a platform was left when it had stopped."""
+
+
 class Platform:
     """A running platform in the folder `home`."""
 
@@ -174,7 +178,7 @@ def _cmdline(pid: int) -> bytes:
 
 @asynccontextmanager
 async def platform(home: Path, **options: Any) -> AsyncIterator[Platform]:
-    """A platform that runs inside the block. What its stop leaves over is killed, and told by an AssertionError."""
+    """A platform that runs inside the block. What its stop leaves over is killed, and raised as LeftoversError."""
     made = Platform(home, **options)
     try:
         await made.start()
@@ -186,4 +190,5 @@ async def platform(home: Path, **options: Any) -> AsyncIterator[Platform]:
     finally:
         with anyio.CancelScope(shield=True):
             left = await made.stop()
-    assert not left, f"processes {sorted(left)} outlived their platform"
+    if left:
+        raise LeftoversError(f"processes {sorted(left)} outlived their platform")

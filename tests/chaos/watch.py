@@ -6,6 +6,7 @@ import anyio
 
 from afield._bus.connection import Bus
 from afield._bus.errors import BusError
+from afield._bus.msg import parse_headers
 from afield._wire.codec import decode
 from afield._wire.messages import ResultPack
 from afield_common.jetstream import JetStream
@@ -13,10 +14,14 @@ from chaos.evidence import Stored
 
 
 class Watch:
-    """Notes every result that the stream republishes; messages are missed while the connection is down."""
+    """Notes every result that the stream republishes; messages are missed while the connection is down.
+
+    A new leader of a cluster republishes what the one before it had just stored: that is the same message once more.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self.stored: list[Stored] = []
+        self._known: set[tuple[str, str]] = set()
         self.first = anyio.Event()
         """Set at the first result."""
         self._subscription = bus.open_subscription("res.>", self._on_result)
@@ -25,8 +30,12 @@ class Watch:
         """Note no more."""
         self._subscription.close()
 
-    def _on_result(self, subject: str, _reply: str, _headers: bytes | None, data: bytes) -> None:
+    def _on_result(self, subject: str, _reply: str, headers: bytes | None, data: bytes) -> None:
         now = time.monotonic()
+        message = subject, parse_headers(headers)["Nats-Sequence"]
+        if message in self._known:
+            return
+        self._known.add(message)
         if not subject.rpartition(".")[2].startswith("g"):
             pack = decode(ResultPack, data)
             self.first.set()

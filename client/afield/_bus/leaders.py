@@ -20,8 +20,12 @@ from afield._bus.msg import Msg, parse_headers
 if TYPE_CHECKING:
     from afield._bus.connection import Bus
 
-TRANSIENT: Final = frozenset({10008, 10009})
-"""JetStream has no leader at the moment; worth another try."""
+IN_PROCESS: Final = 10158
+"""A message of this id was proposed to the other servers of a cluster, which have not agreed yet. Sent again later, it is
+known by then, or was lost."""
+
+TRANSIENT: Final = frozenset({10008, 10009, IN_PROCESS})
+"""JetStream has no leader at the moment, or cannot say yet; worth another try."""
 
 ELECTION_S: Final = 20.0
 """Seconds that a cluster may take to elect a leader, twice in a row."""

@@ -22,7 +22,7 @@ from afield._bus.errors import (
     PublishTimeoutError,
     StreamFullError,
 )
-from afield._bus.leaders import ELECTION_S, TRANSIENT
+from afield._bus.leaders import ELECTION_S, IN_PROCESS, TRANSIENT
 from afield._bus.msg import check_subject, encode_headers, no_responders, ttl_header
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ class _Flight:
         try:
             ack = read_ack(self.subject, data)
         except PublishRefusedError as error:
-            if error.err_code in TRANSIENT:
+            if error.err_code == IN_PROCESS:
+                self.owner.later(self)
+            elif error.err_code in TRANSIENT:
                 self.owner.no_stream(self)
             else:
                 self.owner.finish(self, error)
@@ -291,7 +293,11 @@ class Publisher:
         if now - flight.no_stream_since >= (ELECTION_S if self._bus.clustered else NO_STREAM_GRACE):
             self.finish(flight, NoRespondersError(f"no stream takes messages to {flight.subject}"))
         else:
-            self.loop.call_later(0.1, self._again, flight)
+            self.later(flight)
+
+    def later(self, flight: _Flight) -> None:
+        """Send a message again soon."""
+        self.loop.call_later(0.1, self._again, flight)
 
     def _again(self, flight: _Flight) -> None:
         if flight.token in self._flights and self._bus.connected and not flight.future.done():

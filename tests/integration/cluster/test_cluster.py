@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from afield._bus import Bus, BusAddress
+from afield._bus import batch as batch_module
 from afield._bus.batch import BatchMessage, publish_batch
 from afield._bus.blobs import BlobStore
 from afield._bus.delivery import Delivery
@@ -195,3 +196,31 @@ async def test_a_key_is_written_while_a_leader_is_elected(
         entry = await bucket.get("held")
         assert entry is not None
         assert entry.data == b"1"
+
+
+async def test_a_leader_that_is_cut_off_is_waited_for(
+    cluster: NatsCluster, bus: Bus, jet: JetStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that it has proposed and nobody agreed to is refused when it is sent again; later it is known, or taken."""
+    node = await leader(cluster, jet, "IN_0")
+    others = [each for each in cluster.nodes if each is not node]
+    subject = "in.0.main.fu-q.hi.fc-s-0-3.{}-1.1"
+    async with connected_to(node) as here:
+        here.publisher._ack_timeout = 0.2
+        monkeypatch.setattr(batch_module, "ATTEMPT_TIMEOUT", 0.2)
+        for other in others:
+            other.freeze()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                one = here.publisher.publish(subject.format(0), b"x", msg_id="q0")
+                tasks.create_task(one)
+                many = [BatchMessage(subject.format(number), b"x", f"q{number}") for number in (1, 2)]
+                tasks.create_task(publish_batch(here, many))
+                await asyncio.sleep(1.5)  # time for several refusals; they are no events that anybody can see
+                for other in others:
+                    other.thaw()
+        finally:
+            for other in others:
+                other.thaw()
+    await asyncio.to_thread(cluster.wait_ready)
+    assert len((await jet.subjects("IN_0", "in.0.main.fu-q.>")).subjects) == 3
