@@ -135,6 +135,8 @@ def _let_go_of_output(streams: Streams) -> None:
 def _move_in(home: str, snapshot_home: str) -> None:
     """Have this container work in a folder of its own, in which it finds what the snapshot has left in its."""
     for name in os.listdir(snapshot_home):
+        if name == "__pycache__":
+            continue  # shared, it would give one container what another one has compiled from a file of the same name
         with suppress(FileExistsError):
             os.symlink(os.path.join(snapshot_home, name), os.path.join(home, name))
     os.chdir(home)

@@ -23,7 +23,6 @@ class Deaf:
 @pytest.mark.parametrize(
     ("kind", "level"),
     [
-        ("container.starting", "debug"),
         ("container.ready", "info"),
         ("container.stopped", "info"),
         ("container.failed", "warning"),
