@@ -9,6 +9,9 @@ from typing import Any, Final
 _LINE_BUFFERED: Final = 1
 """_IOLBF, the same in glibc and musl."""
 
+_buffer = ctypes.create_string_buffer(4096)
+"""Ours: with PYTHONUNBUFFERED the interpreter has left libc one of a single byte, which each character leaves alone."""
+
 _libc = ctypes.CDLL(None)
 _quick = ctypes.PyDLL(None)
 """Keeps the interpreter's lock: for what neither waits nor locks."""
@@ -31,7 +34,7 @@ _stdout: Final = _find_stdout()
 def buffer_by_line() -> None:
     """Have each line go out at once. Forks inherit it, so it is the template that asks, once for all containers."""
     if _stdout is not None:
-        _libc.setvbuf(_stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
+        _libc.setvbuf(_stdout, _buffer, _LINE_BUFFERED, ctypes.c_size_t(len(_buffer)))
 
 
 def flush() -> None:

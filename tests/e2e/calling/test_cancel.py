@@ -258,6 +258,7 @@ def test_children_of_a_killed_parent(family: ModuleType, notes: Notes) -> None:
     """The next attempt makes its own; those that the dead one waited for do not run beside them."""
     call = family.parent.spawn(notes.path, "remote")
     notes.wait("begun", "parent", "child-0")
+    notes.wait("lasting", "child-0")  # by then it is told, which calls that last less than TELL_S are not
     os.kill(notes.pids("parent")[0], signal.SIGKILL)
 
     notes.wait("begun", "parent", "parent", "child-0", "child-0")

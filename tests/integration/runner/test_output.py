@@ -1,8 +1,11 @@
 """What containers write, and how it reaches the worker."""
 
+from pathlib import Path
+
 import pytest
 
-from support.guests import Launcher, payload, read_bytes
+from afield_worker.runners.process import ProcessRunner
+from support.guests import Launcher, launching, payload, read_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +168,20 @@ async def test_what_c_libraries_wrote_is_there_before_the_result(launch: Launche
     guest.container.drain_output()
 
     assert guest.stdout == "line\nand no line"
+
+
+async def test_c_libraries_have_a_buffer_even_where_python_is_told_to_have_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Images like to set PYTHONUNBUFFERED, which takes libc its buffer too: each number would be torn into digits."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    source = (
+        "import ctypes, os\ndef f():\n    ctypes.CDLL(None).printf(b'%d;', 12)\n    os.write(1, b'first;')"
+    )
+    async with ProcessRunner() as runner, launching(runner, tmp_path) as launch:
+        guest = await launch(source)
+        await guest.call()
+        await guest.until(lambda: guest.stdout == "first;12;")
 
 
 async def test_what_c_libraries_wrote_is_there_before_a_yielded_value(launch: Launcher) -> None:

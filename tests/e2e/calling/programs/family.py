@@ -74,6 +74,8 @@ def counter(folder: str, name: str) -> Iterator[int]:
 @app.function(max_containers=3)
 def child(folder: str, name: str) -> str:
     with noted(folder, name):
+        time.sleep(1)
+        note(folder, name, "lasting")
         time.sleep(600)
     return name
 
