@@ -6,12 +6,13 @@ ARGS ?=
 # Tests mostly wait for processes and servers, so more of them than cores run at once.
 JOBS ?= 4
 
-.PHONY: help demo test chaos check bench trace format lock diagrams clean env env-dev
+.PHONY: help demo test explore chaos check bench trace format lock diagrams clean env env-dev
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo     run the main example: a census of the standard library, parsed in containers'
 	@echo 'make test     run all tests            (ARGS="tests/unit -k codec" chooses some; JOBS=1: one at a time)'
+	@echo 'make explore  try new examples for all properties and state machines: some minutes'
 	@echo 'make chaos    kill and pause every part, again and again: hours  (ARGS="kill-worker --rounds 2" chooses)'
 	@echo 'make check    format, lint, types, architecture rules, diagrams'
 	@echo 'make bench    measure, print a table, store build/bench.json    (ARGS="warm cold" chooses some)'
@@ -32,6 +33,9 @@ demo: env
 
 test: env-dev
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+explore: env-dev
+	@AFIELD_EXPLORE=1 $(BIN)/python -m pytest -n $(JOBS) -m hypothesis --timeout 3600 tests/unit $(ARGS)
 
 chaos: env-dev
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

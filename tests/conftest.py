@@ -1,13 +1,18 @@
 """Fixtures for all tests."""
 
+import os
 import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Timings are never asserted: how long an example takes says something of the machine's other work, not of the code.
-settings.register_profile("afield", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("afield")
+_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The suite tries the same examples each time, so that it never fails for a change that is not to blame. `make explore`
+# looks for others, and keeps what it finds in .hypothesis, where the suite does not look: add it as an example.
+settings.register_profile("suite", _COMMON, derandomize=True)
+settings.register_profile("explore", _COMMON, max_examples=2_000, print_blob=True)
+settings.load_profile("explore" if "AFIELD_EXPLORE" in os.environ else "suite")
 
 # A shell lets what it starts in the background ignore these, and so would what tests start: they send signals themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -196,6 +196,10 @@ class World:
                 tokens = self.running.setdefault(container_id, set())
                 tokens.add(run.token)
                 assert len(tokens) <= container.places, "a container runs so many packs at a time"
+            case Settle(held, (), ()):
+                assert held.subject not in self.stored, "a pack has one result"
+                assert not held.remaining, "an earlier run ended it whole"
+                self.settling.append(item)
             case Settle(held, results, moved):
                 assert held.subject not in self.stored, "a pack has one result"
                 ended_well = all(r.status == "ok" for r in results)

@@ -152,6 +152,11 @@ class FunctionSpec:
         """Whether it is a class: all its methods run in the same containers."""
         return bool(self.methods)
 
+    @property
+    def may_yield(self) -> bool:
+        """Whether it is a generator, or a class that has one among its methods."""
+        return self.is_generator or any(method.is_generator for method in self.methods.values())
+
 
 @message("opts")
 class Options:

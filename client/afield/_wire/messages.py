@@ -122,9 +122,26 @@ class InputResult:
     error: ErrorInfo | None = None
 
 
+@message("mv")
+class Move:
+    """An input that leaves its pack, and goes on as a pack of one."""
+
+    index: int
+    attempt: int
+    losses: int = 0
+    not_before: float = 0.0
+    """Unix time before which it must not start."""
+    ended: Attempt | None = None
+    """How the attempt ended that this one follows; None when it is the same once more."""
+
+
 @message("out")
 class ResultPack:
-    """One message of RESULTS: how the inputs of one pack ended."""
+    """One message of RESULTS: how the inputs of one pack ended.
+
+    It decides over its pack. Whoever runs the pack a second time, because its worker died before the acknowledgement,
+    finds it, and brings `moves` to an end, if that is still to be done.
+    """
 
     call_id: str
     first: int
@@ -133,6 +150,8 @@ class ResultPack:
     worker_id: str
     stored_by: float = 0.0
     """Unix time at which the worker published it."""
+    moves: tuple[Move, ...] = ()
+    """How those go on whose status is `moved`. They are published once this is stored."""
 
 
 @message("gen")

@@ -16,7 +16,7 @@ from afield._bus.errors import PublishRefusedError
 from afield._bus.publisher import RESULT_EXISTS, PubAck
 from afield._wire import subjects
 from afield._wire.codec import WireError, decode, encode
-from afield._wire.messages import ErrorInfo, InputPack, InputResult, ResultPack, Status
+from afield._wire.messages import ErrorInfo, InputPack, InputResult, Move, ResultPack, Status
 from afield._wire.streams import INLINE_LIMIT, RESULT_TTL
 from afield._wire.subjects import InputSubject, Pack
 from afield_common.jetstream import JetStream
@@ -114,8 +114,8 @@ class Endings:
             ended.packs += 1
             ended.inputs += address.pack.size - len(kept)
             ended.functions.add(address.function_id)
-        await self._publish(moved)  # first: the result of their pack says that they moved
-        await self._publish(results)
+        await self._publish(results)  # first: they decide, and say how the others go on
+        await self._publish(moved)
         return concerned
 
     async def _publish(self, messages: list["_Message"]) -> None:
@@ -171,6 +171,15 @@ def _result(
         container_id="",
         worker_id="",
         stored_by=now,
+        moves=tuple(
+            Move(
+                index=index,
+                attempt=address.attempt,
+                losses=0 if pack is None else pack.losses,
+                not_before=0.0 if pack is None else pack.not_before,
+            )
+            for index in sorted(kept)
+        ),
     )
     return _Message(
         subjects.result(address.ws, address.call_id, address.pack),

@@ -209,6 +209,7 @@ def _worker(inputs: list[str]) -> Grant:
             # The newer form of the same, which a server may be told to use.
             *(f"$JS.ACK.*.*.{stream}.>" for stream in inputs),
             *_read("KV_REG", "KV_WORKERS", subjects.RESULTS_STREAM),
+            *_api("STREAM.MSG.GET", *inputs),  # has an input gone on that comes again?
             "in.>",  # an input's next attempt
             "out.>",
             "log.>",

@@ -160,8 +160,7 @@ def _check_concurrency(of: str, spec: FunctionSpec) -> None:
         0 <= batching.wait_ms <= MAX_BATCH_WAIT_MS,
         f"{of}: expected wait_ms of 0 to {MAX_BATCH_WAIT_MS}, got {batching.wait_ms}",
     )
-    generators = spec.is_generator or any(method.is_generator for method in spec.methods.values())
-    _require(not generators, f"{of}: a generator cannot take its inputs in batches")
+    _require(not spec.may_yield, f"{of}: a generator cannot take its inputs in batches")
     _require(
         len(spec.methods) <= 1,
         f"{of}: a class that takes its inputs in batches has one method, this one has {len(spec.methods)}",

@@ -51,7 +51,7 @@ def anybody(snapshot: Snapshot, function: FunctionRecord, wall: float) -> list[P
         container = placed.record
         if not container.busy:
             return True
-        endless = snapshot.functions[container.function_id].spec.is_generator
+        endless = snapshot.functions[container.function_id].spec.may_yield
         had_time = share[container.function_id] > 1 or wall - container.started_at >= SLICE_S
         return had_time and not container.waits and not endless
 

@@ -28,9 +28,11 @@ from afield_worker.attempts import Exit
 from afield_worker.beats import Beats
 from afield_worker.blobs import Blobs
 from afield_worker.containers import Containers, StartError
+from afield_worker.earlier import EarlierRuns
 from afield_worker.estate import Estate
 from afield_worker.held import Held
 from afield_worker.herald import Herald
+from afield_worker.insistence import Insistence
 from afield_worker.instructions import (
     Ack,
     CancelCalls,
@@ -48,6 +50,7 @@ from afield_worker.instructions import (
     Unpull,
 )
 from afield_worker.intake import Intake
+from afield_worker.moves import Moves
 from afield_worker.pool import Pool
 from afield_worker.puller import Puller
 from afield_worker.results import Results
@@ -77,9 +80,14 @@ class Engine:
         self._containers = containers
         self._blobs = blobs
         self._beats = beats
-        self._intake = Intake(tasks, blobs, pool, estate, self.do)
+        insistence = Insistence(bus)
+        moves = Moves(bus, insistence)
+        earlier = EarlierRuns(bus, moves)
+        self._intake = Intake(tasks, blobs, pool, estate, earlier, self.do)
         self._puller = Puller(bus, tasks, self._intake.on_delivery)
-        self._results = Results(bus, tasks, blobs, worker_id, self._on_stored, self._on_not_stored)
+        self._results = Results(
+            bus, tasks, blobs, worker_id, insistence, moves, earlier, self._on_stored, self._on_not_stored
+        )
         self._herald = Herald(bus, tasks, worker_id)
         self._acks = Acks(self._forget, estate)
         self._loop = asyncio.get_running_loop()
@@ -252,10 +260,8 @@ class Engine:
         self.do(self.pool.stored(held, time.monotonic()))
         if held.has_blobs:
             self._blobs.forget(held.args)
-            gone_on = {moved.input_index - held.pack.first for moved in held.moved}
-            self._tasks.start_soon(
-                self._delete_blobs, [arg for i, arg in enumerate(held.pack.args) if i not in gone_on]
-            )
+            done = [arg for i, arg in enumerate(held.pack.args, held.pack.first) if i not in held.going_on]
+            self._tasks.start_soon(self._delete_blobs, done)
 
     def _on_not_stored(self, held: Held) -> None:
         self.do(self.pool.store_failed(held, time.monotonic()))

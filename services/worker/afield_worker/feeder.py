@@ -10,7 +10,7 @@ from afield_worker.discipline import EXIT_GRACE_S, Discipline
 from afield_worker.held import Held
 from afield_worker.instructions import Fetch, Instruction, Pull, Send, Unpull
 from afield_worker.ledger import Ledger
-from afield_worker.slots import PATIENCE_S, QUEUE_S, Slots
+from afield_worker.slots import QUEUE_S, Slots
 
 _SURELY_S: Final = 0.001
 """So that what is looked at when it is due is due by the arithmetic of floats, too."""
@@ -69,7 +69,7 @@ class Feeder:
         if slots.deferred:
             self._alarm.at(now + QUEUE_S)
         elif (queued := slots.queued) and queued > slots.starting:
-            self._alarm.at(now + PATIENCE_S + _SURELY_S)
+            self._alarm.at(slots.doubtful_at(now) + _SURELY_S)
         return out
 
     def rest(self, container: Container, now: float, out: list[Instruction]) -> None:

@@ -53,6 +53,7 @@ class Held:
         "credit",
         "deadline",
         "delivery",
+        "elsewhere",
         "has_blobs",
         "lane",
         "losses_seen",
@@ -115,6 +116,8 @@ class Held:
         """How many those are."""
         self.results: dict[int, InputResult] = {}
         self.moved: list[Moved] = []
+        self.elsewhere: frozenset[int] = frozenset()
+        """Inputs that go on by themselves since an earlier run of the pack."""
         self.cancelled: frozenset[int] = frozenset()
         self.why = ""
         """Why they are, for people, if it was not their caller who asked for it."""
@@ -144,6 +147,11 @@ class Held:
     def size(self) -> int:
         """How many inputs it has."""
         return len(self.pack.args)
+
+    @property
+    def ws(self) -> str:
+        """The environment that it belongs to."""
+        return self.subject.split(".", 3)[2]
 
     @property
     def losses(self) -> int:
@@ -219,6 +227,17 @@ class Held:
             raise ValueError(f"expected a pack of several inputs, got {self!r}: send it back")
         if self._end(index, "move"):
             self.moved.append(Moved(index, self.pack.attempt, self.certain_losses + lost, 0.0))
+
+    def ended_before(self, elsewhere: frozenset[int]) -> None:
+        """An earlier run of the pack came to an end that stands; the inputs in `elsewhere` go on by themselves."""
+        for index in self.unfinished():
+            self._end(index, "move")
+        self.elsewhere = elsewhere
+
+    @property
+    def going_on(self) -> frozenset[int]:
+        """Inputs that live on in packs of their own, and need their arguments."""
+        return self.elsewhere | {moved.input_index for moved in self.moved}
 
     def outcome(self) -> tuple[tuple[InputResult, ...], tuple[Moved, ...]]:
         """Return the results to publish, in order, and what moves on.

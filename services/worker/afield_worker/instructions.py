@@ -30,13 +30,16 @@ class Send(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """Bring the arguments of a pack to this host, then tell the pool: `fetched` or `fetch_failed`."""
+    """See whether an earlier run of a pack came to an end, and bring its arguments to this host.
+
+    Then tell the pool: `ended_before`, `fetched` or `fetch_failed`.
+    """
 
     held: Held
 
 
 class Settle(NamedTuple):
-    """Publish the packs that go on by themselves, then the results (if any); then tell the pool: `stored`."""
+    """Publish the results, then the packs that go on by themselves (if any of either); then tell the pool: `stored`."""
 
     held: Held
     results: tuple[InputResult, ...]

@@ -14,6 +14,7 @@ from afield._wire.streams import MAX_LOSSES
 from afield._wire.subjects import Lane
 from afield_common.log import get_logger
 from afield_worker.blobs import Blobs, WrongHostError
+from afield_worker.earlier import EarlierRuns
 from afield_worker.estate import Estate
 from afield_worker.held import Held
 from afield_worker.instructions import Fetch, Instruction
@@ -31,12 +32,14 @@ class Intake:
         blobs: Blobs,
         pool: Pool,
         estate: Estate,
+        earlier: EarlierRuns,
         do: Callable[[list[Instruction]], None],
     ) -> None:
         self._tasks = tasks
         self._blobs = blobs
         self._pool = pool
         self._estate = estate
+        self._earlier = earlier
         self._do = do
         self._unreadable: dict[str, str] = {}
         """Subject to what is wrong with the message."""
@@ -63,6 +66,9 @@ class Intake:
         for arg in pack.args:
             if arg.__class__ is not bytes:
                 fetch = True
+        num_delivered = delivery.num_delivered
+        if num_delivered > 1 and self._pool.comes_again(subject, num_delivered):
+            fetch = True
         self._estate.hold(delivery)
         self._do(
             self._pool.delivery(
@@ -70,7 +76,7 @@ class Intake:
                 subject,
                 lane,
                 pack,
-                num_delivered=delivery.num_delivered,
+                num_delivered=num_delivered,
                 pending=delivery.pending,
                 now=time.monotonic(),
                 wait=_wait(pack) if pack.not_before else 0.0,
@@ -79,7 +85,7 @@ class Intake:
         )
 
     def begin_fetch(self, fetch: Fetch) -> None:
-        """Bring the arguments of a pack to this host; the pool is told."""
+        """Look for an earlier run of a pack, and bring its arguments to this host; the pool is told."""
         self._tasks.start_soon(self._fetch, fetch.held)
 
     async def _fetch(self, held: Held) -> None:
@@ -89,6 +95,10 @@ class Intake:
             unreadable = self._unreadable.pop(held.subject, "")
             if unreadable:
                 raise ValueError(f"the input cannot be read by this worker: {unreadable}")
+            if held.num_delivered > 1 and (end := await self._earlier.end(held)) is not None:
+                await self._earlier.send_on(held, end.moves)
+                self._do(self._pool.ended_before(held, end.elsewhere, time.monotonic()))
+                return
             args = await self._blobs.localize(held.pack.args, held.pack.call_id)
         except WrongHostError as error:
             if held.losses + 1 >= MAX_LOSSES:

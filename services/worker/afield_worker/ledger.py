@@ -64,6 +64,10 @@ class Ledger:
             del self._due[subject]
         return max(0.0, due - now)
 
+    def comes_again(self, subject: str, num_delivered: int) -> bool:
+        """Tell whether some worker may have begun with a pack before: it was delivered oftener than it was sent back here."""
+        return num_delivered - self._returned.get(subject) > 1
+
     def take(
         self,
         subject: str,
@@ -121,6 +125,13 @@ class Ledger:
             held.settling = settle
         else:
             out.append(settle)
+
+    def pass_over(self, held: Held, elsewhere: frozenset[int], out: list[Instruction]) -> None:
+        """An earlier run of the pack came to an end that stands: nothing is left to do but to acknowledge it."""
+        held.ended_before(elsewhere)
+        held.advance("settle")
+        self.storing += 1
+        out.append(Settle(held, (), (), ""))
 
     def fail(self, held: Held, error: ErrorInfo, out: list[Instruction]) -> None:
         """End all inputs that have no end with the same error."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -11,15 +12,11 @@ from afield._bus.errors import BusTimeoutError, PublishRefusedError, StreamFullE
 from afield._bus.publisher import RESULT_EXISTS
 from afield._wire import subjects
 from afield._wire.codec import encode
-from afield._wire.messages import Attempt, InputPack, InputResult
+from afield._wire.messages import Attempt, ErrorInfo, InputPack, InputResult, Move
 from afield._wire.subjects import Pack
-from afield_common.log import get_logger
 from afield_worker.attempts import past
 from afield_worker.held import Held, Moved
 from afield_worker.insistence import Insistence, Start
-from afield_worker.instructions import Settle
-
-log = get_logger(__name__)
 
 MOVE_PAUSE_S: Final = 0.1
 """Between tries for room in the input stream. Callers try less often: one free place, handed from input to input, is enough
@@ -37,27 +34,24 @@ class Moves:
         self._bus = bus
         self._insistence = insistence
 
-    async def publish(self, settle: Settle) -> Settle:
+    async def publish(self, held: Held, moves: Sequence[Move]) -> list[Move]:
         """Publish packs of one, each under its own message id: another run of this pack may have moved some of them.
 
-        Returns what is left to store. Raises BusError if an input that was lost with others cannot go on by itself.
+        Returns those for which the stream had no room, for MOVE_PATIENCE_S. Raises BusError.
         """
-        held = settle.held
-        starts = [partial(self._start, held, each) for each in settle.moved]
+        starts = [partial(self._start, held, each) for each in moves]
         acks = []
         for start in starts:
             await self._bus.publisher.ready()
             acks.append(start())
-        stuck: list[Moved] = []
+        stuck: list[Move] = []
         end = time.monotonic() + MOVE_PATIENCE_S
-        for moved, start, ack in zip(settle.moved, starts, acks, strict=True):
+        for move, start, ack in zip(moves, starts, acks, strict=True):
             try:
                 await self._taken(start, ack, end)
             except StreamFullError:
-                if moved.error is None:
-                    raise
-                stuck.append(moved)
-        return _without(settle, stuck) if stuck else settle
+                stuck.append(move)
+        return stuck
 
     async def _taken(self, start: Start, ack: "asyncio.Future[Any]", end: float) -> None:
         try:
@@ -68,50 +62,50 @@ class Moves:
         except BusTimeoutError:
             await self._insistence.publish(start, end - time.monotonic(), MOVE_PAUSE_S)
 
-    def _start(self, held: Held, moved: Moved) -> "asyncio.Future[Any]":
-        subject, message = _pack_of_one(held, moved)
-        msg_id = f"{message.call_id}.{moved.input_index}-1.{moved.attempt}"
+    def _start(self, held: Held, move: Move) -> "asyncio.Future[Any]":
+        subject, message = _pack_of_one(held, move)
+        msg_id = f"{message.call_id}.{move.index}-1.{move.attempt}"
         return self._bus.publisher.start(subject, encode(message), msg_id=msg_id)
 
 
-def _pack_of_one(held: Held, moved: Moved) -> tuple[str, InputPack]:
+def plan(held: Held, moved: Iterable[Moved], now: float) -> tuple[Move, ...]:
+    """Return how inputs go on that leave their pack; `now` is Unix time."""
+    attempt = held.pack.attempt
+    return tuple(
+        Move(
+            index=each.input_index,
+            attempt=each.attempt,
+            losses=each.losses,
+            not_before=now + each.delay if each.delay > 0 else 0.0,
+            ended=None if each.error is None else past(attempt, each.error, now),
+        )
+        for each in moved
+    )
+
+
+def no_room(held: Held, move: Move, error: ErrorInfo, now: float) -> InputResult:
+    """Return the end of an input for whose next attempt there is no room: the error of the last one stands."""
+    told = Attempt(
+        number=move.attempt,
+        kind="internal",
+        message=f"there was no room in the queue for it for {MOVE_PATIENCE_S:g} s",
+        at=now,
+    )
+    error = replace(error, history=(*held.pack.history, told))
+    return InputResult(index=move.index, status="error", error=error)
+
+
+def _pack_of_one(held: Held, move: Move) -> tuple[str, InputPack]:
     """Return subject and message of an input that goes on by itself."""
     pack = held.pack
     message = replace(
         pack,
-        first=moved.input_index,
-        args=(pack.args[moved.input_index - pack.first],),
-        attempt=moved.attempt,
-        losses=moved.losses,
-        history=_history(pack, moved),
-        not_before=time.time() + moved.delay if moved.delay > 0 else 0.0,
+        first=move.index,
+        args=(pack.args[move.index - pack.first],),
+        attempt=move.attempt,
+        losses=move.losses,
+        history=pack.history if move.ended is None else (*pack.history, move.ended),
+        not_before=move.not_before,
     )
     address = subjects.parse_input(held.subject)
-    return str(address._replace(pack=Pack(moved.input_index, 1), attempt=moved.attempt)), message
-
-
-def _history(pack: InputPack, moved: Moved) -> tuple[Attempt, ...]:
-    """Return the attempts before the one that an input goes on with."""
-    if moved.error is None:
-        return pack.history
-    return (*pack.history, past(pack.attempt, moved.error, time.time()))
-
-
-def _without(settle: Settle, stuck: list[Moved]) -> Settle:
-    """Return what is to be stored when there is no room for another attempt of these inputs: their errors stand."""
-    held, now = settle.held, time.time()
-    held.moved = [each for each in held.moved if each not in stuck]
-    ended: dict[int, InputResult] = {}
-    for moved in stuck:
-        assert moved.error is not None
-        told = Attempt(
-            number=moved.attempt,
-            kind="internal",
-            message=f"there was no room in the queue for it for {MOVE_PATIENCE_S:g} s",
-            at=now,
-        )
-        error = replace(moved.error, history=(*held.pack.history, told))
-        ended[moved.input_index] = InputResult(index=moved.input_index, status="error", error=error)
-    log.warning("no room for further attempts", call_id=held.pack.call_id, inputs=len(stuck))
-    results = tuple(ended.pop(result.index, result) for result in settle.results)
-    return settle._replace(results=(*results, *ended.values()))
+    return str(address._replace(pack=Pack(move.index, 1), attempt=move.attempt)), message

@@ -120,6 +120,20 @@ class Pool:
         slots.enqueue(held)
         return self._feeder.go_on(slots, now, [])
 
+    def comes_again(self, subject: str, num_delivered: int) -> bool:
+        """Tell whether a delivery may be of a pack that was run before, and must be looked at first (see `Fetch`)."""
+        return num_delivered > 1 and self._ledger.comes_again(subject, num_delivered)
+
+    def ended_before(self, held: Held, elsewhere: frozenset[int], now: float) -> list[Instruction]:
+        """An earlier run of a pack came to an end that stands; the inputs in `elsewhere` go on by themselves."""
+        slots = self.functions.get(held.pack.function_id)
+        if slots is None or held not in slots.fetching:
+            return []
+        del slots.fetching[held]
+        out: list[Instruction] = []
+        self._ledger.pass_over(held, elsewhere, out)
+        return self._feeder.go_on(slots, now, out)
+
     def fetch_failed(
         self, held: Held, error: ErrorInfo | None, now: float, *, delay: float = 1.0
     ) -> list[Instruction]:

@@ -1,16 +1,19 @@
-"""Stores what came out of a pack: first the inputs that go on by themselves, then the results.
+"""Stores what came out of a pack: first the results, then the inputs that go on by themselves.
+
+The result of a pack is the one place where its end is decided, and says how those inputs go on: should this worker die
+between the two, whoever gets the pack next finds it there (`earlier`). A pack of one that goes on has no result yet; its
+next attempt decides.
 
 The hot path makes no task: a result that fits into one message is published, and its ack calls back.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import anyio
 from anyio.abc import TaskGroup
 
 from afield._bus.connection import Bus
@@ -20,19 +23,21 @@ from afield._bus.errors import (
     BusError,
     PayloadTooLargeError,
     PublishRefusedError,
+    StreamFullError,
 )
-from afield._bus.leaders import read_last
-from afield._bus.publisher import RESULT_EXISTS
+from afield._bus.publisher import RESULT_EXISTS, STREAM_FULL
 from afield._wire import subjects
-from afield._wire.codec import decode, encode
-from afield._wire.messages import BlobRef, GeneratorChunk, InputPack, InputResult, ResultPack
+from afield._wire.codec import encode
+from afield._wire.messages import BlobRef, GeneratorChunk, InputPack, InputResult, Move, ResultPack
 from afield._wire.streams import RESULT_TTL
+from afield._wire.subjects import Pack
 from afield_common.log import get_logger
 from afield_worker.blobs import Blobs
+from afield_worker.earlier import EarlierRuns
 from afield_worker.held import Held
-from afield_worker.insistence import REFUSED_PAUSE_S, Insistence
+from afield_worker.insistence import Insistence
 from afield_worker.instructions import Settle, StoreChunk
-from afield_worker.moves import Moves
+from afield_worker.moves import Moves, no_room, plan
 
 log = get_logger(__name__)
 
@@ -51,6 +56,9 @@ class Results:
         tasks: TaskGroup,
         blobs: Blobs,
         worker_id: str,
+        insistence: Insistence,
+        moves: Moves,
+        earlier: EarlierRuns,
         on_stored: Callable[[Held], None],
         on_failed: Callable[[Held], None],
     ) -> None:
@@ -60,8 +68,9 @@ class Results:
         self._worker_id = worker_id
         self._on_stored = on_stored
         self._on_failed = on_failed
-        self._insistence = Insistence(bus)
-        self._moves = Moves(bus, self._insistence)
+        self._insistence = insistence
+        self._moves = moves
+        self._earlier = earlier
 
     @property
     def stalled(self) -> str:
@@ -73,7 +82,7 @@ class Results:
     def settle(self, settle: Settle) -> None:
         """Store the outcome of a pack; without anything unusual about it, at once."""
         held = settle.held
-        if settle.moved or not self._simple(settle.results, held.pack):
+        if settle.moved or not settle.results or not self._simple(settle.results, held.pack):
             self._tasks.start_soon(self._settle, settle)
             return
         results = settle.results
@@ -101,43 +110,67 @@ class Results:
         """Store the outcome of a pack step by step."""
         held = settle.held
         try:
-            standing = await self._standing(held) if settle.moved else None
-            if standing is not None:
-                await self._give_way(settle, standing)
-            else:
-                settle = await self._moves.publish(settle)
-                if settle.results:
-                    await self._publish(settle)
+            if settle.results:
+                await self._publish(settle)
+            elif settle.moved and await self._earlier.end(held) is None:
+                await self._send_on(settle, plan(held, settle.moved, time.time()))
         except (BusError, OSError) as error:
             self._give_up(settle, error)
         else:
             self._on_stored(held)
 
     async def _publish(self, settle: Settle) -> None:
-        """Store a result, unless somebody else's stands."""
-        results = tuple([await self._portable(r, settle.held.pack) for r in settle.results])
-        payload, results = await self._fit(settle, results)
+        """Store a result, then send on what it says goes on; unless somebody else's stands."""
+        held = settle.held
+        results = tuple([await self._portable(r, held.pack) for r in settle.results])
+        moves = plan(held, settle.moved, time.time())
+        payload, results = await self._fit(settle, results, moves)
         if await self._insistence.publish(partial(self._start, settle, payload)):
+            await self._send_on(settle, moves)
             return
-        settle = settle._replace(results=results, moved=())
-        standing = await self._standing(settle.held)
-        if standing is None:  # it has lapsed since
-            self._drop_values(results)
-        else:
-            await self._give_way(settle, standing)
+        self._drop_values(results)
+        end = await self._earlier.end(held)
+        if end is not None:  # it may have lapsed since
+            held.moved.clear()
+            held.elsewhere = end.elsewhere
+            await self._earlier.send_on(held, end.moves)
 
-    def _start(self, settle: Settle, payload: bytes, token: str = "") -> "asyncio.Future[Any]":
+    async def _send_on(self, settle: Settle, moves: Sequence[Move]) -> None:
+        """Publish what goes on. Where the stream has no room for another attempt, the error of this one stands."""
+        held = settle.held
+        stuck = await self._moves.publish(held, moves)
+        if not stuck:
+            return
+        errors = {each.input_index: each.error for each in settle.moved}
+        log.warning("no room for further attempts", call_id=held.pack.call_id, inputs=len(stuck))
+        for move in stuck:
+            error = errors[move.index]
+            if error is None:
+                raise StreamFullError(held.subject, STREAM_FULL, "an input lost with others cannot go on yet")
+            result = await self._portable(no_room(held, move, error, time.time()), held.pack)
+            payload, results = await self._fit(settle, (result,), first=move.index)
+            if not await self._insistence.publish(partial(self._start, settle, payload, Pack(move.index, 1))):
+                self._drop_values(results)
+            held.moved = [each for each in held.moved if each.input_index != move.index]
+
+    def _start(self, settle: Settle, payload: bytes, token: Pack | str = "") -> "asyncio.Future[Any]":
         held = settle.held
         pack = held.pack
         token = token or f"{pack.first}-{held.size}"
         return self._bus.publisher.start(
-            subjects.result(_ws(held), pack.call_id, token),
+            subjects.result(held.ws, pack.call_id, token),
             payload,
             msg_id=f"{pack.call_id}.{token}.{settle.container_id or self._worker_id}.{pack.attempt}",
             ttl=RESULT_TTL[pack.kind],
         )
 
-    def _encode(self, settle: Settle, results: tuple[InputResult, ...], first: int | None = None) -> bytes:
+    def _encode(
+        self,
+        settle: Settle,
+        results: tuple[InputResult, ...],
+        moves: tuple[Move, ...] = (),
+        first: int | None = None,
+    ) -> bytes:
         return encode(
             ResultPack(
                 call_id=settle.held.pack.call_id,
@@ -146,6 +179,7 @@ class Results:
                 container_id=settle.container_id,
                 worker_id=self._worker_id,
                 stored_by=time.time(),
+                moves=moves,
             )
         )
 
@@ -157,46 +191,6 @@ class Results:
             error=str(error),
         )
         self._on_failed(settle.held)
-
-    # -- another run of the same pack --------------------------------------------------------------------
-
-    async def _standing(self, held: Held) -> ResultPack | None:
-        """Return the result of the pack that is stored already: another run of it came first."""
-        subject = subjects.result(_ws(held), held.pack.call_id, f"{held.pack.first}-{held.size}")
-        while True:
-            try:
-                stored = await read_last(self._bus, subjects.RESULTS_STREAM, subject)
-            except BusClosedError:
-                raise
-            except BusError as error:
-                log.debug("results cannot be read, trying until they can", error=str(error))
-                await anyio.sleep(REFUSED_PAUSE_S)  # no event tells when a stream has a leader again
-            else:
-                return None if stored is None else decode(ResultPack, stored.data)
-
-    async def _give_way(self, settle: Settle, standing: ResultPack) -> None:
-        """Let another run's result stand; what it left to packs of one has the end that we know.
-
-        Its worker may have died before it sent them on. Where that happened after all, the first result stands again.
-        """
-        held = settle.held
-        left = {result.index for result in standing.results if result.status == "moved"}
-        moved = tuple(each for each in settle.moved if each.input_index in left)
-        if moved:
-            await self._moves.publish(settle._replace(moved=moved))
-        unwanted = []
-        for result in settle.results:
-            if result.status == "moved":
-                continue
-            if held.size == 1 or result.index not in left:
-                unwanted.append(result)
-                continue
-            portable = await self._portable(result, held.pack)
-            payload, published = await self._fit(settle, (portable,), result.index)
-            token = f"{result.index}-1"
-            if not await self._insistence.publish(partial(self._start, settle, payload, token)):
-                unwanted += published
-        self._drop_values(tuple(unwanted))
 
     # -- generators ------------------------------------------------------------------------------------
 
@@ -241,7 +235,7 @@ class Results:
             call_id=pack.call_id, first=chunk.first, values=values, worker_id=self._worker_id
         )
         return self._bus.publisher.start(
-            subjects.chunk(_ws(chunk.held), pack.call_id, chunk.number),
+            subjects.chunk(chunk.held.ws, pack.call_id, chunk.number),
             encode(body),
             msg_id=f"{pack.call_id}.g{chunk.number}.{chunk.container_id}.{pack.attempt}",
             ttl=RESULT_TTL[pack.kind],
@@ -286,12 +280,16 @@ class Results:
         return await self._blobs.upload(value, pack.call_id)
 
     async def _fit(
-        self, settle: Settle, results: tuple[InputResult, ...], first: int | None = None
+        self,
+        settle: Settle,
+        results: tuple[InputResult, ...],
+        moves: tuple[Move, ...] = (),
+        first: int | None = None,
     ) -> tuple[bytes, tuple[InputResult, ...]]:
         """Return the message, with its largest values moved to blobs until it fits."""
         pack = settle.held.pack
         while True:
-            payload = self._encode(settle, results, first)
+            payload = self._encode(settle, results, moves, first)
             if len(payload) <= self._bus.max_payload - HEADER_ROOM:
                 return payload, results
             largest = max(results, key=_inline_size)
@@ -329,10 +327,6 @@ def _chunk_acked(
 def _exists(error: BaseException) -> bool:
     """Tell whether another run's result stands."""
     return isinstance(error, PublishRefusedError) and error.err_code == RESULT_EXISTS
-
-
-def _ws(held: Held) -> str:
-    return held.subject.split(".", 3)[2]
 
 
 def _inline(value: Value) -> bool:

@@ -135,6 +135,14 @@ class Slots:
                 total += ahead
         return total
 
+    def doubtful_at(self, now: float) -> float:
+        """When a container stops promising room, as what it runs takes long, at the latest: what waits may have to go then."""
+        due = now + PATIENCE_S
+        for container in self.containers.values():
+            if container.running and now < (ripe := container.latest.since + PATIENCE_S) < due:
+                due = ripe
+        return due
+
     def open(self, container: Container) -> None:
         """Let a container take packs, if it can. Cheap when it does so already."""
         if container.free or container.alone or container.retiring or container.phase != "ready":

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afield._wire.functions import ContainerRecord, FunctionRecord, Resources, Scaling
+from afield._wire.functions import ContainerRecord, FunctionRecord, MethodSpec, Resources, Scaling
 from afield_scheduler.backoff import Backoff
 from afield_scheduler.eviction import QUIET_S, SLICE_S
 from afield_scheduler.placement import OVERCOMMIT
@@ -35,12 +35,15 @@ def held(
 
 
 def fleet(
-    *containers: ContainerRecord, scaling: Scaling | None = None, generator: bool = False, **record: object
+    *containers: ContainerRecord,
+    scaling: Scaling | None = None,
+    spec: dict[str, Any] | None = None,
+    **record: object,
 ) -> Snapshot:
     """One worker with two cores and 4 GiB."""
     snapshot = Snapshot()
     for function_id in {c.function_id for c in containers}:
-        snapshot.put_function(function(function_id, scaling=scaling, is_generator=generator))
+        snapshot.put_function(function(function_id, scaling=scaling, **(spec or {})))
     snapshot.put_worker(worker("wk-1", *containers, **record))
     return snapshot
 
@@ -154,9 +157,14 @@ def test_whoever_waits_for_its_own_calls_does_not_retire() -> None:
     assert ids(ask(snapshot, resources=HALF).retire) == ["ta-2"]
 
 
-def test_generators_do_not_retire() -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [{"is_generator": True}, {"methods": {"one": MethodSpec(), "many": MethodSpec(is_generator=True)}}],
+    ids=["function", "class"],
+)
+def test_generators_do_not_retire(spec: dict[str, Any]) -> None:
     """They may never end."""
-    snapshot = fleet(held("ta-1", resources=HALF), held("ta-2", resources=HALF), generator=True)
+    snapshot = fleet(held("ta-1", resources=HALF), held("ta-2", resources=HALF), spec=spec)
     assert ask(snapshot, resources=HALF).retire == ()
 
 

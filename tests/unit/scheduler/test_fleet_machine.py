@@ -4,7 +4,7 @@ The workers here take whatever they are asked for, so what keeps the bounds is t
 """
 
 from dataclasses import replace
-from itertools import count
+from itertools import count, permutations
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from afield_scheduler.backoff import Backoff
 from afield_scheduler.placement import LEAST_MEMORY_MIB, Host
 from afield_scheduler.planner import decide
 from afield_scheduler.snapshot import Placed, Snapshot, Starting
+from support.examples import DEPTH
 from support.fleet import container, function, worker
 
 FUNCTIONS = ("fu-1", "fu-2")
@@ -54,6 +55,16 @@ hosts = st.sampled_from(
 )
 labels = st.sampled_from([{}, {}, {}, {"region": ("eu",)}])
 picks = st.integers(0, 10**6)
+
+
+def met(devices: tuple[str, ...], wishes: tuple[tuple[str, ...], ...]) -> bool:
+    """Tell whether requests that come in this order all get devices."""
+    for wish in wishes:
+        taken = take(devices, wish)
+        if taken is None:
+            return False
+        devices = without(devices, taken)
+    return True
 
 
 class Fleets(RuleBasedStateMachine):
@@ -265,11 +276,10 @@ class Fleets(RuleBasedStateMachine):
             everyone = [c.resources for c in (*has.containers, *coming)]
             assert sum(max(r.memory_mib, LEAST_MEMORY_MIB) for r in everyone) <= has.memory_mib
             assert not has.max_containers or len(everyone) <= has.max_containers
-            devices = has.gpus
-            for resources in everyone:
-                taken = take(devices, resources.gpu)
-                assert taken is not None, "more devices are promised than there are"
-                devices = without(devices, taken)
+            wishes = [r.gpu for r in everyone if r.gpu]
+            # In some order: if requests overtake each other, the worker, which owns the devices, refuses the last one.
+            assert len(wishes) <= len(has.gpus), "more devices are promised than there are"
+            assert any(met(has.gpus, order) for order in permutations(wishes)), "promised, and cannot be had"
 
     @invariant()
     def everything_has_an_owner(self) -> None:
@@ -293,4 +303,4 @@ def rounded(host: Host) -> Host:
 
 
 TestFleets = Fleets.TestCase
-TestFleets.settings = settings(max_examples=200, stateful_step_count=50)
+TestFleets.settings = settings(max_examples=200 * DEPTH, stateful_step_count=50)

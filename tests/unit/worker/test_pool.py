@@ -19,7 +19,7 @@ from afield_worker.instructions import (
     Settle,
     Unpull,
 )
-from support.pool import World, pack, raised, record, retries
+from support.pool import CALL, World, pack, raised, record, retries, subject_of
 
 # -- pulling ------------------------------------------------------------------------------------------------
 
@@ -494,6 +494,38 @@ def test_functions_without_containers_are_forgotten_at_last(world: World) -> Non
         world.take(world.pool.lives.requested("ta-1", record(f"fu-{number}"), world.now))
         world.exit(platform=True)
     assert len(world.pool.functions) <= 1024
+
+
+def test_a_pack_that_an_earlier_run_ended_is_only_acknowledged(world: World) -> None:
+    """And the arguments of what went on by itself are kept."""
+    world.container()
+    world.deliver(pack(size=3), times=2, fetch=True)
+    (held,) = world.fetching
+    world.take(world.pool.ended_before(held, frozenset({1}), world.now))
+    assert world.of(Settle) == [Settle(held, (), (), "")]
+    assert held.going_on == {1}
+    world.store()
+    assert world.of(Ack)
+    assert not world.pool.held
+
+
+def test_what_was_cancelled_while_an_earlier_run_was_looked_for_stays_cancelled(world: World) -> None:
+    """The answer comes too late."""
+    world.container()
+    world.deliver(pack(), times=2, fetch=True)
+    (held,) = world.fetching
+    world.take(world.pool.cancels.call(CALL, (), world.now, terminate=False))
+    assert world.pool.ended_before(held, frozenset(), world.now) == []
+
+
+def test_only_what_may_have_run_elsewhere_is_looked_at(world: World) -> None:
+    """What this worker itself sent back has not run."""
+    item = pack()
+    assert not world.pool.comes_again(subject_of(item), 1)
+    world.deliver(item)  # no container takes it
+    assert world.of(Nak)
+    assert not world.pool.comes_again(subject_of(item), 2)
+    assert world.pool.comes_again(subject_of(item), 3)
 
 
 def test_an_unknown_error_stays_with_the_fetch(world: World) -> None:

@@ -13,6 +13,7 @@ from afield._wire.functions import Batching, Concurrency
 from afield._wire.ids import input_id
 from afield._wire.messages import Children, InputResult
 from afield_worker.held import Held
+from support.examples import DEPTH
 from support.pool import CALL, World, pack, raised, record, retries, subject_of
 
 
@@ -129,14 +130,18 @@ class PoolMachine(RuleBasedStateMachine):
         self.world.deliver(entry[0], entry[1], times=entry[2], wait=wait)
 
     @precondition(lambda self: self.world.fetching)
-    @rule(well=st.booleans(), for_good=st.booleans())
-    def end_fetch(self, well: bool, for_good: bool) -> None:
-        """Arguments arrive, or cannot be had."""
+    @rule(how=st.sampled_from(["well", "for now", "for good", "before"]))
+    def end_fetch(self, how: str) -> None:
+        """Arguments arrive, or cannot be had, or an earlier run of the pack has ended."""
         held, pool, now = self.world.fetching.pop(0), self.world.pool, self.world.now
-        if well:
-            self.world.take(pool.fetched(held, held.pack.args, now))
-        else:
-            self.world.take(pool.fetch_failed(held, raised("internal") if for_good else None, now))
+        match how:
+            case "well":
+                self.world.take(pool.fetched(held, held.pack.args, now))
+            case "before":
+                self.world.take(pool.ended_before(held, frozenset({held.pack.first}), now))
+            case _:
+                error = raised("internal") if how == "for good" else None
+                self.world.take(pool.fetch_failed(held, error, now))
 
     @precondition(lambda self: self._busy())
     @rule(
@@ -372,12 +377,12 @@ class BatchedMachine(PoolMachine):
 
 
 TestOrderings = PoolMachine.TestCase
-TestOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestOrderings.settings = settings(max_examples=150 * DEPTH, stateful_step_count=40)
 TestGeneratorOrderings = GeneratorMachine.TestCase
-TestGeneratorOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestGeneratorOrderings.settings = settings(max_examples=150 * DEPTH, stateful_step_count=40)
 TestConcurrentOrderings = ConcurrentMachine.TestCase
-TestConcurrentOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConcurrentOrderings.settings = settings(max_examples=150 * DEPTH, stateful_step_count=40)
 TestConcurrentGenerators = ConcurrentGeneratorMachine.TestCase
-TestConcurrentGenerators.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestConcurrentGenerators.settings = settings(max_examples=100 * DEPTH, stateful_step_count=40)
 TestBatchedOrderings = BatchedMachine.TestCase
-TestBatchedOrderings.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBatchedOrderings.settings = settings(max_examples=150 * DEPTH, stateful_step_count=40)
