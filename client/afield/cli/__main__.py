@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -40,6 +41,16 @@ class _Commands(SuggestingGroup):
             return None
         command: click.Command = getattr(importlib.import_module(f"afield.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except interrupts.Terminated as interrupt:
+            if (
+                interrupt.signum is signal.SIGPIPE
+            ):  # click would write a new line, as after ^C, and nobody pressed that
+                raise click.exceptions.Exit(EXIT_PIPE) from None
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):

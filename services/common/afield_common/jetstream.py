@@ -19,6 +19,8 @@ STREAM_NAME_IN_USE: Final = 10058
 """A stream of this name exists with another configuration."""
 STORAGE_EXCEEDED: Final = (10047, 10028)
 """What a stream reserves is more than the server, or the account, has left."""
+NO_PEERS: Final = 10005
+"""Too few servers of a cluster can keep another replica; the description says why: `peer offline`, `insufficient storage`."""
 UNAVAILABLE: Final = 10008
 """JetStream is still starting."""
 

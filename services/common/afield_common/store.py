@@ -9,7 +9,13 @@ from afield._bus.errors import ApiRefusedError, BusError
 from afield._wire.streams import LEAST_STORAGE, STORAGE_WANTED, StreamSpec, assets
 from afield._wire.subjects import input_stream
 from afield_common.errors import AssetsMissingError, StorageError
-from afield_common.jetstream import STORAGE_EXCEEDED, STREAM_NAME_IN_USE, UNAVAILABLE, JetStream
+from afield_common.jetstream import (
+    NO_PEERS,
+    STORAGE_EXCEEDED,
+    STREAM_NAME_IN_USE,
+    UNAVAILABLE,
+    JetStream,
+)
 from afield_common.log import get_logger
 
 log = get_logger(__name__)
@@ -95,15 +101,28 @@ class _Maker:
             if spec.name in self._made:
                 await self._jet.update_stream(spec)
             else:
-                await self._jet.create_stream(spec)
+                await self._create(spec)
         except ApiRefusedError as error:
-            if error.err_code in STORAGE_EXCEEDED:
+            no_room = error.err_code == NO_PEERS and "storage" in error.description
+            if error.err_code in STORAGE_EXCEEDED or no_room:
                 return StorageError(spec.name, int(spec.config.get("max_bytes", 0)), error.description)
             if error.err_code != STREAM_NAME_IN_USE:
                 raise
             log.warning("stream exists with another configuration", stream=spec.name)
         self._made[spec.name] = spec
         return None
+
+    async def _create(self, spec: StreamSpec) -> None:
+        """Create a stream; wait until the deadline for servers of a cluster that have not come up yet."""
+        for pause in _pauses():
+            try:
+                await self._jet.create_stream(spec)
+                return
+            except ApiRefusedError as error:
+                offline = error.err_code == NO_PEERS and "offline" in error.description
+                if not offline or anyio.current_time() + pause > self._deadline:
+                    raise
+            await anyio.sleep(pause)  # no event tells that they are all there
 
 
 def _reserves(spec: StreamSpec) -> bool:

@@ -11,7 +11,7 @@ from afield._bus.errors import ApiRefusedError
 from afield._wire import subjects
 from afield._wire.streams import StreamSpec, assets, consumer_config
 from afield_common.errors import AssetsMissingError, StorageError
-from afield_common.jetstream import JetStream
+from afield_common.jetstream import NO_PEERS, JetStream
 from afield_common.store import ensure_assets, limit_queue, wait_for_assets
 from support.nats import NatsServer
 from support.services import connected
@@ -95,6 +95,36 @@ async def test_limit_of_the_account_is_respected(tmp_path: Path) -> None:
             assert await JetStream(bus).storage() == 2**32
             await ensure_assets(bus, 1)
             assert await reserved(bus) <= 3 * 2**30
+
+
+async def test_servers_of_a_cluster_that_are_not_up_yet_are_waited_for(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment after its start a cluster has a leader that has not heard of all others."""
+    tries = 0
+    create = JetStream.create_stream
+
+    async def early(jet: JetStream, spec: StreamSpec) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise ApiRefusedError("STREAM.CREATE", NO_PEERS, "no suitable peers for placement, peer offline")
+        await create(jet, spec)
+
+    monkeypatch.setattr(JetStream, "create_stream", early)
+    assert await ensure_assets(bus, 1) == tuple(spec.name for spec in assets(1))
+    assert tries == len(assets(1)) + 3
+
+
+async def test_a_cluster_without_room_is_an_error(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in other words than a server by itself."""
+
+    async def full(_: JetStream, spec: StreamSpec) -> None:
+        raise ApiRefusedError(spec.name, NO_PEERS, "no suitable peers for placement, insufficient storage")
+
+    monkeypatch.setattr(JetStream, "create_stream", full)
+    with pytest.raises(StorageError):
+        await ensure_assets(bus, 1)
 
 
 @pytest.mark.parametrize(("wanted", "limit"), [(100, 100), (0, -1)])

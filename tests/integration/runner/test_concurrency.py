@@ -293,13 +293,15 @@ async def test_stop_lets_what_runs_finish_and_begins_nothing(launch: Launcher, w
         "import asyncio, os, time\n{word} f(x, path):\n    os.write(1, b'on\\n')\n    while not os.path.exists(path): {wait}\n"
         "    return x"
     )
-    guest = await start(launch, source, word, max_inputs=2)
+    guest = await start(launch, source, word, max_inputs=3)
     path = launch.folder / "go-on"
     running = [guest.send(payload(x, str(path)), payload(x, str(path))) for x in range(2)]
+    for_ever = guest.send(payload(2, str(launch.folder / "never")))
     queued = guest.send(payload(9, str(path)))
-    await guest.until(lambda: guest.stdout == "on\non\n")
-    guest.container.send(Cancel(token=queued, indices=(5,)))  # of no effect: it only travels behind
+    await guest.until(lambda: guest.stdout == "on\n" * 3)
     guest.request_stop()
+    guest.container.send(Cancel(token=for_ever, indices=(0,)))  # once it is cancelled, the request was read
+    await guest.until(lambda: guest.results(for_ever))
     path.touch()
 
     info = await guest.ended()
