@@ -135,6 +135,8 @@ async def test_map_is_patient_while_results_come(caller: Caller, monkeypatch: py
 async def test_spawn_map_waits_for_room(caller: Caller) -> None:
     """More inputs than fit are stored as others leave."""
     call = await caller.function.spawn_map.aio(range(500))
+    await until(lambda: sum(len(pack.args) for pack in caller.worker.packs) == 500)
+    await until(lambda: not caller.worker.bus.publisher.in_flight)  # the last results are stored
 
     assert await call.get.aio(index=499) == 499
     assert await call.num_inputs.aio() == 500
