@@ -124,7 +124,7 @@ def _explain(
     if stats is None:
         queue = ""
     else:
-        queue = f"; {stats.backlog:,} messages of function {record.spec.name!r} wait"
+        queue = f"; {stats.backlog:,} inputs of function {record.spec.name!r} wait"
         if stats.max_queued:
             queue += f", and {stats.queued:,} in all, of {stats.max_queued:,} that may be queued (AFIELD_MAX_QUEUED)"
     return (

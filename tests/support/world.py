@@ -39,17 +39,17 @@ class World:
         published = await self.bus.call(api.APP_PUBLISH, publish(spec(**changes), app_id=made.app_id))
         return published.functions[0]
 
-    async def send(self, f: FunctionRecord, packs: int = 1, *, wake: bool = True) -> str:
-        """Publish inputs of a new call; return its id."""
+    async def send(self, f: FunctionRecord, packs: int = 1, *, size: int = 1, wake: bool = True) -> str:
+        """Publish packs of `size` inputs of a new call; return its id."""
         call_id = f"fc-s1-0-{next(_calls)}"
         for n in range(packs):
-            subject = f"in.0.main.{f.function_id}.lo.{call_id}.{n}-1.1"
+            subject = f"in.0.main.{f.function_id}.lo.{call_id}.{n * size}-{size}.1"
             pack = InputPack(
                 call_id=call_id,
                 function_id=f.function_id,
                 kind="map",
-                first=n,
-                args=(b"x",),
+                first=n * size,
+                args=(b"x",) * size,
                 sent_at=1.0,
             )
             await self.bus.publisher.publish(subject, encode(pack), msg_id=f"{call_id}.{n}")

@@ -235,7 +235,7 @@ class FunctionStats:
     """How busy a function is, as the scheduler last heard."""
 
     backlog: int
-    """Packs that wait."""
+    """Inputs that wait; those of packs of several are counted by their mean."""
     containers: int
     inputs_running: int
     input_headroom: int

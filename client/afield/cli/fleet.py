@@ -37,6 +37,8 @@ class Fleet(NamedTuple):
     apps: list[dict[str, Any]]
     problem: str
     notices: Sequence[str] = ()
+    worker_pids: frozenset[int] | None = None
+    """The workers that are heard of; None if nobody was asked."""
 
 
 def targets() -> list[Target]:
@@ -95,6 +97,7 @@ async def ask(to: Target, environment: str) -> Fleet:
     apps: list[dict[str, Any]] = []
     problems = []
     notices: Sequence[str] = ()
+    workers: frozenset[int] | None = None
     try:
         with anyio.fail_after(3 * ASK_S):
             async with connected(to) as bus:
@@ -102,20 +105,21 @@ async def ask(to: Target, environment: str) -> Fleet:
                     apps = [shown_app(app, to.platform) for app in await running_apps(bus, environment)]
                 except Exception as error:  # the containers are worth showing
                     problems.append(f"the registry did not answer: {error}")
-                containers, notices = await _containers(bus)
+                containers, notices, workers = await _containers(bus)
     except (Error, OSError) as error:  # TimeoutError is an OSError
         problems.append(f"the fleet did not answer: {error}")
-    return Fleet(containers, apps, "; ".join(problems), notices)
+    return Fleet(containers, apps, "; ".join(problems), notices, workers)
 
 
-async def _containers(bus: "Bus") -> tuple[list[dict[str, Any]], Sequence[str]]:
+async def _containers(bus: "Bus") -> tuple[list[dict[str, Any]], Sequence[str], frozenset[int]]:
     from afield._wire.api import FLEET_STATS, StatsRequest
     from afield._wire.codec import build
     from afield._wire.functions import WorkerRecord
 
     stats = await bus.call(FLEET_STATS, StatsRequest(), timeout=ASK_S)
     workers = [build(WorkerRecord, values) for values in stats.workers]
-    return [_shown_container(worker, each) for worker in workers for each in worker.containers], stats.notices
+    containers = [_shown_container(worker, each) for worker in workers for each in worker.containers]
+    return containers, stats.notices, frozenset(worker.pid for worker in workers)
 
 
 def _shown_container(worker: "WorkerRecord", container: "ContainerRecord") -> dict[str, Any]:

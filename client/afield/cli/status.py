@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import anyio
 import click
@@ -12,6 +12,9 @@ from afield import _launch, config
 from afield._launch import PlatformFolder
 from afield.cli import fleet
 from afield.cli.fleet import Fleet
+
+_HEARD_S: Final = 10.0
+"""Seconds after its start within which a worker should have been heard of."""
 
 
 @click.command("status", short_help="Show what runs.")
@@ -62,13 +65,28 @@ def _platforms(environment: str) -> Iterator[dict[str, Any]]:
             "folder": record["folder"],
             "uptime_s": _uptime(now, record["started_at"]),
             "problem": told.problem,
-            "notices": list(told.notices),
+            "notices": [*told.notices, *_silent(record["processes"], told, now)],
             "apps": told.apps,
             "processes": [
                 {**_shown(process, now), "platform": record["id"]}
                 for process in (*record["processes"], *told.containers)
             ],
         }
+
+
+def _silent(processes: Iterable[dict[str, Any]], told: Fleet, now: float) -> Iterator[str]:
+    """Say which worker processes run, and have not been heard of: they are stopped, stuck or cut off."""
+    if told.problem or told.worker_pids is None:
+        return
+    for process in processes:
+        age = now - process["started_at"]
+        if (
+            process["role"] == "worker"
+            and process["pid"]
+            and age > _HEARD_S
+            and process["pid"] not in told.worker_pids
+        ):
+            yield f"worker {process['pid']} runs, and sends no heartbeats: what it held is run elsewhere"
 
 
 def _record(folder: PlatformFolder) -> dict[str, Any] | None:

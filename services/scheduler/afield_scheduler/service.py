@@ -102,9 +102,10 @@ class SchedulerService(Service[SchedulerSettings]):
         inputs = (await demand.look(self._jet, [function])).inputs[function_id]
         placed = self._snapshot.containers(function_id)
         held = sum(each.record.busy for each in placed)
-        stream = await self._jet.request(f"STREAM.INFO.{subjects.input_stream(function.shard)}")
+        stream, size = await demand.mean_pack(self._jet, function)
+        packs = inputs.waiting + max(0, inputs.delivered - held)
         return api.FunctionStats(
-            backlog=inputs.waiting + max(0, inputs.delivered - held),
+            backlog=round(packs * size),
             containers=self._snapshot.count(function_id),
             inputs_running=sum(w.inputs_running.get(function_id, 0) for w in self._snapshot.workers.values()),
             input_headroom=sum(self._snapshot.headroom(each) for each in placed),

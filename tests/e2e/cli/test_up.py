@@ -6,6 +6,8 @@ import signal
 import subprocess
 from typing import Any
 
+import pytest
+
 from afield import _marks
 from support.launching import wait_for
 
@@ -105,6 +107,18 @@ def test_up_in_the_foreground(fresh: Cli) -> None:
     up.send_signal(signal.SIGINT)
     assert up.wait(50) == 0
     assert not _marks.marked(document["platforms"][0]["id"])
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_says_nothing_is_noticed(fresh: Cli) -> None:
+    """It runs, as a process, so nothing starts it again; but nobody hears of it. Until it goes on."""
+    fresh("up", "--separate", "--detach")
+    worker = pids(status(fresh))["worker"]
+    os.kill(worker, signal.SIGSTOP)
+    said = f"worker {worker} runs, and sends no heartbeats"
+    wait_for(lambda: said in fresh("status").stdout, "the worker to be missed", timeout=60)
+    os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: said not in fresh("status").stdout, "the worker to be heard of", timeout=30)
 
 
 def test_apps_outlive_a_detached_run(fresh: Cli) -> None:

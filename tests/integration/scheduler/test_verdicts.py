@@ -226,6 +226,14 @@ async def test_function_stats(world: World) -> None:
         await stats_of(world, replace(f, function_id="fu-none"))
 
 
+async def test_inputs_are_counted_and_not_messages(world: World) -> None:
+    """Maps send many inputs in one message."""
+    f = await world.function()
+    await world.send(f, 3, size=64)
+    await world.send(f, 1)
+    assert (await stats_of(world, f)).backlog == 193
+
+
 async def running(world: World, f: FunctionRecord, number: int) -> bool:
     return (await stats_of(world, f)).inputs_running == number
 
