@@ -1,5 +1,7 @@
 """What is special about generators: values that travel before the end, credit, and that they run only once. Pure."""
 
+from math import inf
+
 from afield._wire import guest
 from afield._wire.messages import ErrorInfo
 from afield._wire.streams import ACK_WAIT, RESULT_TTL
@@ -105,8 +107,14 @@ class Generators:
         self._feeder.go_on(slots, now, out)
 
     def _watch(self, container: Container, held: Held, now: float) -> None:
-        """Restart a generator's clock; one that waits for its caller is not late until its values lapse."""
-        if not container.killed and not held.verdict:
+        """Stop a generator's clock while it waits for its caller: it is not late then, until its values lapse."""
+        if container.killed or held.verdict:
+            return
+        waits = held.yielded >= held.credit
+        if waits and held.left == inf:
+            held.left = max(0.0, held.deadline - now)
             timeout = container.function.record.spec.timeout
-            waits = held.yielded >= held.credit
-            self._discipline.allow(held, now + (max(timeout, RESULT_TTL["generator"]) if waits else timeout))
+            self._discipline.allow(held, now + max(timeout, RESULT_TTL["generator"]))
+        elif not waits and held.left < inf:
+            self._discipline.allow(held, now + held.left)
+            held.left = inf

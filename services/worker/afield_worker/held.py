@@ -56,6 +56,7 @@ class Held:
         "elsewhere",
         "has_blobs",
         "lane",
+        "left",
         "losses_seen",
         "moved",
         "num_delivered",
@@ -107,6 +108,8 @@ class Held:
         self.container_id = ""
         self.deadline = inf
         """When the input that runs must have ended, or have heeded its interruption; infinity while none runs."""
+        self.left = inf
+        """Of a generator that waits for its caller: the seconds that it had when its clock was stopped."""
         self.verdict: Interruption = ""
         self.begun = False
         """Whether user code has it; a batched function lets inputs wait for others."""

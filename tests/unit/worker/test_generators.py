@@ -38,11 +38,25 @@ def test_a_generator_that_waits_for_its_caller_is_not_late(world: World) -> None
     world.container(is_generator=True, timeout=1.0)
     world.deliver(pack(kind="generator"))
     (run,) = world.runs()
+    world.wait(0.7)
     frame = guest.Yields(token=run.token, first=0, values=(b"",) * 128)
     world.take(world.pool.generators.yields("ta-1", frame, world.now))
     assert not [i for i in world.wait(60.0) if isinstance(i, Interrupt)]
     world.take(world.pool.generators.credit(CALL, 128, world.now))
-    assert Interrupt("ta-1") in world.wait(1.0)
+    assert not [i for i in world.wait(0.2) if isinstance(i, Interrupt)]
+    assert Interrupt("ta-1") in world.wait(0.2)
+
+
+def test_a_generator_has_one_timeout_for_all_its_values(world: World) -> None:
+    """However often it yields."""
+    world.container(is_generator=True, timeout=1.0)
+    world.deliver(pack(kind="generator"))
+    (run,) = world.runs()
+    for number in range(4):
+        assert not [i for i in world.wait(0.24) if isinstance(i, Interrupt)]
+        frame = guest.Yields(token=run.token, first=number, values=(b"",))
+        world.take(world.pool.generators.yields("ta-1", frame, world.now))
+    assert Interrupt("ta-1") in world.wait(0.1)
 
 
 def test_a_generator_is_not_run_again_once_a_value_was_published(world: World) -> None:
