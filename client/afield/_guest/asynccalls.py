@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
+from types import AsyncGeneratorType
 from typing import Any
 
 from afield import _context
@@ -132,10 +133,23 @@ class AsyncCalls:
         except GuestError:
             raise
         except BaseException as error:
+            if turn.interrupted is not None:
+                await _pass_on(values, error)
             return turn.failed(call_id, index, error)
         finally:
             await _close(values)
         return turn.ended(call_id, index)
+
+
+async def _pass_on(values: AsyncIterator[Any] | None, error: BaseException) -> None:
+    """Raise an interruption that came between two values in the generator, too, which waits at a yield and can clean up."""
+    if isinstance(values, AsyncGeneratorType) and values.ag_frame is not None and not values.ag_running:
+        thrown = error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()
+        try:
+            await values.athrow(thrown)
+        except BaseException as end:  # the input has its result; anything else is a matter for the log
+            if end is not thrown and not isinstance(end, StopAsyncIteration):
+                traceback.print_exc()
 
 
 async def _close(values: AsyncIterator[Any] | None) -> None:

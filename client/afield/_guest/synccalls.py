@@ -1,9 +1,10 @@
 """Runs inputs of synchronous code in the thread that asks for it."""
 
+import inspect
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from afield import _context
 from afield._guest.endings import leave_if_forked
@@ -105,7 +106,7 @@ class SyncCalls:
                     turn.wait(partial(pack.allows, sent))
                 turn.phase = "exception"
                 if turn.interrupted is not None:
-                    _throw(values, RAISED[turn.interrupted])
+                    raise RAISED[turn.interrupted]("this input was interrupted while it waited")
                 turn.arm()
                 value = next(values, _END)
                 if value is _END:
@@ -123,17 +124,23 @@ class SyncCalls:
             raise
         except BaseException as error:
             turn.disarm()
+            if turn.interrupted is not None:
+                _pass_on(values, error, RAISED[turn.interrupted])
             return turn.failed(call_id, index, error)
         finally:
             _close(values)
         return turn.ended(call_id, index)
 
 
-def _throw(values: Iterator[Any], error: type[BaseException]) -> NoReturn:
-    """Raise in a generator that waits at a yield; it may go on only to clean up."""
-    if isinstance(values, Generator):
-        values.throw(error("this input was interrupted while it waited"))
-    raise error("this input was interrupted while it waited")
+def _pass_on(values: Iterator[Any] | None, error: BaseException, kind: type[BaseException]) -> None:
+    """Raise an interruption that came between two values in the generator, too, which waits at a yield and can clean up."""
+    if isinstance(values, Generator) and inspect.getgeneratorstate(values) == inspect.GEN_SUSPENDED:
+        thrown = error if isinstance(error, kind) else kind("this input was interrupted")
+        try:
+            values.throw(thrown)
+        except BaseException as end:  # the input has its result; anything else is a matter for the log
+            if end is not thrown and not isinstance(end, StopIteration):
+                traceback.print_exc()
 
 
 def _close(values: Iterator[Any] | None) -> None:

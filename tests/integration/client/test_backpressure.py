@@ -85,7 +85,7 @@ async def test_full_stream_is_told(caller: Caller, monkeypatch: pytest.MonkeyPat
             case _:
                 await getattr(function, how).aio(1)
 
-    with pytest.raises(ResourceExhaustedError, match=rf"function 'f'.*7 messages.*{ROOM} in all, of {ROOM}"):
+    with pytest.raises(ResourceExhaustedError, match=rf"function 'f'.*7 inputs.*{ROOM} in all, of {ROOM}"):
         await call()
     assert caller.worker.packs == []
 
