@@ -3,15 +3,18 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import afield
 from afield.exception import InputCancellation
 
 app = afield.App("family")
+
+T = TypeVar("T")
 
 
 def note(folder: str, name: str, what: str) -> None:
@@ -19,16 +22,16 @@ def note(folder: str, name: str, what: str) -> None:
     Path(folder, f"{name}.{what}.{os.getpid()}.{time.time_ns()}").touch()
 
 
-@contextmanager
-def noted(folder: str, name: str) -> Iterator[None]:
-    """Note how the block begins and ends."""
-    note(folder, name, "begun")
+def noted(folder: str, name: str, work: Callable[[], T]) -> T:
+    """Note how `work` begins and ends. No context manager: an interruption may come before its block is entered."""
     try:
-        yield
+        note(folder, name, "begun")
+        value = work()
     except InputCancellation:
         note(folder, name, "cancelled")
         raise
     note(folder, name, "done")
+    return value
 
 
 @asynccontextmanager
@@ -45,8 +48,7 @@ async def noted_async(folder: str, name: str) -> AsyncIterator[None]:
 
 @app.function(retries=3)
 def sleeper(folder: str, name: str, seconds: float = 600) -> str:
-    with noted(folder, name):
-        time.sleep(seconds)
+    noted(folder, name, lambda: time.sleep(seconds))
     return name
 
 
@@ -59,38 +61,43 @@ async def async_sleeper(folder: str, name: str, seconds: float = 600) -> str:
 
 @app.function(max_containers=1)
 def queuer(folder: str, name: str, seconds: float = 600) -> str:
-    with noted(folder, name):
-        time.sleep(seconds)
+    noted(folder, name, lambda: time.sleep(seconds))
     return name
 
 
 @app.function()
 def counter(folder: str, name: str) -> Iterator[int]:
-    with noted(folder, name):
+    try:
+        note(folder, name, "begun")
         yield 1
         time.sleep(600)
+    except InputCancellation:
+        note(folder, name, "cancelled")
+        raise
 
 
 @app.function(max_containers=3)
 def child(folder: str, name: str) -> str:
-    with noted(folder, name):
+    def last() -> None:
         time.sleep(1)
         note(folder, name, "lasting")
         time.sleep(600)
+
+    noted(folder, name, last)
     return name
 
 
 @app.function()
 def middle(folder: str, name: str) -> str:
-    with noted(folder, name):
-        return child.remote(folder, f"{name}-child")
+    return noted(folder, name, lambda: child.remote(folder, f"{name}-child"))
 
 
 @app.function()
 def parent(folder: str, how: str) -> object:
     """Waits for calls of its own, or leaves them alone and sleeps."""
     names = [f"child-{n}" for n in range(8)]
-    with noted(folder, "parent"):
+
+    def wait() -> object:
         match how:
             case "remote":
                 return child.remote(folder, "child-0")
@@ -111,20 +118,25 @@ def parent(folder: str, how: str) -> object:
             case _:
                 raise ValueError(how)
 
+    return noted(folder, "parent", wait)
+
 
 @app.function()
 @afield.concurrent(max_inputs=4)
 def threaded_parent(folder: str, name: str) -> str:
     """Waits in a thread, which takes no signals; several in one container."""
-    with noted(folder, name):
-        return child.remote(folder, f"{name}-child")
+    return noted(folder, name, lambda: child.remote(folder, f"{name}-child"))
 
 
 @app.function()
 def pooling_parent(folder: str) -> list[str]:
     """Waits in threads of its own, of which nobody knows what they wait for."""
-    with noted(folder, "parent"), ThreadPoolExecutor(3) as pool:
-        return list(pool.map(lambda n: child.remote(folder, f"child-{n}"), range(3)))
+
+    def wait() -> list[str]:
+        with ThreadPoolExecutor(3) as pool:
+            return list(pool.map(lambda n: child.remote(folder, f"child-{n}"), range(3)))
+
+    return noted(folder, "parent", wait)
 
 
 @app.function()
