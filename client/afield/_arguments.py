@@ -169,7 +169,9 @@ def _bind(
     try:
         return _signature(specs).bind(*args, **kwargs)
     except TypeError as error:
-        taken = ", ".join(spec.name if spec.required else f"{spec.name}=..." for spec in specs)
+        taken = ", ".join(
+            spec.name if spec.required or spec.name[0] in "*/" else f"{spec.name}=..." for spec in specs
+        )
         raise InvalidError(f"{name}({taken}) was given wrong arguments: {error}") from None
 
 

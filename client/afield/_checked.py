@@ -15,6 +15,10 @@ MOST_CONCURRENT: Final = 1000
 MOST_BATCHED: Final = 1000
 LONGEST_WAIT_MS: Final = 600_000
 
+FLAGS: Final = ("serialized", "single_use_containers", "enable_memory_snapshot", "nonpreemptible")
+DECIDED_UNLESS_GIVEN: Final = ("include_source", "is_generator")
+"""Switches that may be None, too."""
+
 RENAMED: Final = {
     "container_idle_timeout": "scaledown_window=...",
     "keep_warm": "min_containers=...",
@@ -27,6 +31,23 @@ RENAMED: Final = {
 def is_number(value: object) -> bool:
     """Tell whether it is an int or a float; bool is neither here."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def flag(what: str, value: Any) -> bool:
+    """Return True or False, which nothing else stands for: `"no"` would be true."""
+    if not isinstance(value, bool):
+        raise InvalidError(f"expected {what} to be True or False, got {value!r}")
+    return value
+
+
+def flags(parameters: Mapping[str, Any]) -> None:
+    """Check the settings that are switches."""
+    for name in FLAGS:
+        if name in parameters:
+            flag(name, parameters[name])
+    for name in DECIDED_UNLESS_GIVEN:
+        if parameters.get(name) is not None:
+            flag(name, parameters[name])
 
 
 def seconds(what: str, value: Any) -> float:

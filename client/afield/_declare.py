@@ -62,6 +62,7 @@ def declare(
         )
     _refuse_members(partial)
     refuse_unavailable(parameters)
+    _checked.flags(parameters)
     name = object_name(raw_f, parameters["name"])
     serialized = travels_by_value(raw_f, name, parameters)
     generator = parameters["is_generator"]

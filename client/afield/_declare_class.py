@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
-from afield import _rules
+from afield import _checked, _rules
 from afield._arguments import parameter_specs
 from afield._class_hooks import Hooks, find_hooks, members
 from afield._declare import make_spec, object_name, refuse_unavailable, travels_by_value
@@ -27,6 +27,7 @@ def declare_class(target: Any, parameters: Mapping[str, Any]) -> tuple[Declared,
     if not inspect.isclass(user_cls):
         _refuse(user_cls)
     refuse_unavailable(parameters, "@app.cls")
+    _checked.flags(parameters)
     name = object_name(user_cls, None)
     serialized = travels_by_value(user_cls, name, parameters)
     partials = _partials(user_cls)

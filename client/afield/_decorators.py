@@ -81,6 +81,7 @@ def method(*unexpected: Any, is_generator: bool | None = None) -> MethodDecorato
     `is_generator`: for a method that returns a generator without being one.
     """
     _parentheses("method", unexpected)
+    _checked.flags({"is_generator": is_generator})
 
     @trimmed
     def decorate(function: Any) -> Any:
@@ -95,6 +96,7 @@ def enter(*unexpected: Any, snap: bool = False) -> HookDecorator:
     `snap=True`: with `enable_memory_snapshot=True`, once for many containers, which begin as copies of what it left.
     """
     _parentheses("enter", unexpected)
+    _checked.flag("snap", snap)
 
     @trimmed
     def decorate(function: Any) -> Any:

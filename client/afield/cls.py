@@ -1,5 +1,6 @@
 """Cls: a class whose methods run somewhere else. Obj: such a class with its arguments."""
 
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Never
@@ -226,7 +227,9 @@ class Cls:
         """
         _checked.refuse_renamed("Cls.with_options()", unknown)
         if unknown:
-            raise TypeError(f"Cls.with_options() has no parameter {next(iter(unknown))!r}")
+            each = next(iter(unknown))
+            hint = did_you_mean(each, inspect.signature(Cls.with_options).parameters)
+            raise TypeError(f"Cls.with_options() has no parameter {each!r}{hint}")
         options = parse_options(
             cpu=cpu, memory=memory, gpu=gpu, env=env, secrets=secrets, volumes=volumes, retries=retries,
             min_containers=min_containers, max_containers=max_containers, buffer_containers=buffer_containers,

@@ -300,7 +300,8 @@ def simulate_preemption(wait_seconds: int, jitter_seconds: int = 0) -> None:
     In a program that is no container: KeyboardInterrupt in the main thread, SIGKILL 30 s later. It uses SIGALRM there,
     so call it in the main thread (InvalidError elsewhere), and once.
     """
-    if wait_seconds <= 0 or jitter_seconds < 0:
+    numbers = all(isinstance(each, (int, float)) for each in (wait_seconds, jitter_seconds))
+    if not numbers or wait_seconds <= 0 or jitter_seconds < 0:
         raise InvalidError(
             f"expected wait_seconds > 0 and jitter_seconds >= 0, got {wait_seconds!r} and {jitter_seconds!r}"
         )

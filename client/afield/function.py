@@ -1,5 +1,6 @@
 """Function: a Python function that runs somewhere else."""
 
+import inspect
 from collections.abc import (
     Callable,
     Collection,
@@ -235,7 +236,9 @@ class Function(Generic[P, R, O]):
         """
         _checked.refuse_renamed("Function.with_options()", unknown)
         if unknown:
-            raise TypeError(f"Function.with_options() has no parameter {next(iter(unknown))!r}")
+            each = next(iter(unknown))
+            hint = did_you_mean(each, inspect.signature(Function.with_options).parameters)
+            raise TypeError(f"Function.with_options() has no parameter {each!r}{hint}")
         options = parse_options(
             cpu=cpu, memory=memory, gpu=gpu, env=env, secrets=secrets, volumes=volumes, retries=retries,
             min_containers=min_containers, max_containers=max_containers, buffer_containers=buffer_containers,

@@ -163,7 +163,7 @@ def test_arguments_by_position_and_by_name_are_the_same() -> None:
 @pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1, 2), {}), ((1,), {"c": 1}), ((1,), {"a": 1})])
 def test_arguments_that_a_constructor_does_not_take_are_refused(args: Any, kwargs: Any) -> None:
     """Before anything is sent."""
-    with pytest.raises(InvalidError, match=r"Plain\(a, .*b=.*wrong arguments"):
+    with pytest.raises(InvalidError, match=r"Plain\(a, \*, b=\.\.\.\) was given wrong arguments"):
         encoded(Plain, *args, **kwargs)
 
 

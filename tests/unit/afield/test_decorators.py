@@ -153,3 +153,29 @@ def test_one_input_a_container_and_several_at_once_exclude_each_other() -> None:
     several: Any = afield.concurrent(max_inputs=2)(top_level)
     with pytest.raises(InvalidError, match="single_use_containers"):
         App().function(single_use_containers=True)(several)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("serialized", "x"),
+        ("single_use_containers", "no"),
+        ("enable_memory_snapshot", 1),
+        ("nonpreemptible", None),
+        ("include_source", 3),
+        ("is_generator", "x"),
+    ],
+)
+def test_switches_are_true_or_false(name: str, value: Any) -> None:
+    """A string that says no would be taken for yes."""
+    parameters: dict[str, Any] = {"serialized": True, name: value}
+    with pytest.raises(InvalidError, match=f"expected {name} to be True or False, got {value!r}"):
+        App("a").function(**parameters)(plain)
+
+
+def test_switches_of_decorators_are_true_or_false() -> None:
+    """As those of functions."""
+    with pytest.raises(InvalidError, match="expected snap to be True or False, got 3"):
+        afield.enter(snap=3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidError, match="expected is_generator to be True or False, got 'x'"):
+        afield.method(is_generator="x")  # type: ignore[arg-type]

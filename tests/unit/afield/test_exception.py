@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -90,8 +91,8 @@ def test_execution_error_attributes() -> None:
     assert error.args == ("bad",)
 
 
-@pytest.mark.parametrize(("wait", "jitter"), [(0, 0), (-1, 0), (1, -1)])
-def test_preemption_arguments(wait: int, jitter: int) -> None:
+@pytest.mark.parametrize(("wait", "jitter"), [(0, 0), (-1, 0), (1, -1), ("x", 0)])
+def test_preemption_arguments(wait: Any, jitter: int) -> None:
     """A preemption that cannot be waited for is refused."""
     with pytest.raises(exception.InvalidError, match="expected wait_seconds > 0"):
         exception.simulate_preemption(wait, jitter)

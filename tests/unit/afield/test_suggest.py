@@ -1,5 +1,7 @@
 """Misspelt names."""
 
+from typing import Any
+
 import pytest
 
 import afield
@@ -30,3 +32,19 @@ def test_misspelt_names_of_the_interface_are_suggested() -> None:
         TypeError, match=r"^Function\.map\(\) got .*'order_output': did you mean 'order_outputs'"
     ):
         function.map(range(3), order_output=False)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["Function", "Cls"])
+def test_options_are_suggested(name: str) -> None:
+    """Also of `with_options`."""
+
+    def f() -> None: ...
+
+    class C:
+        @afield.method()
+        def run(self) -> None: ...
+
+    app = afield.App("a")
+    made: Any = app.function(serialized=True)(f) if name == "Function" else app.cls(serialized=True)(C)
+    with pytest.raises(TypeError, match=rf"{name}\.with_options\(\) has no parameter 'timout': did you mean"):
+        made.with_options(timout=3)
