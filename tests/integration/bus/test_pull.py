@@ -76,10 +76,16 @@ async def test_exactly_the_demand_is_delivered(bus: Bus) -> None:
         assert (await consumer_info(bus, stream))["num_pending"] == 5
 
 
+async def counted(bus: Bus, stream: str, messages: int) -> bool:
+    """Tell whether the consumer has heard of so many messages: what is stored is told to it a moment later."""
+    return (await consumer_info(bus, stream))["num_pending"] == messages
+
+
 async def test_delivery_tells_of_itself(bus: Bus) -> None:
     """A delivery knows its subject, sequence, headers, how often it came and how many wait behind it."""
     stream, consumer = await make_queue(bus)
     await fill(bus, stream, 3)
+    await until_true(lambda: counted(bus, stream, 3))
     async with pulling(bus, stream, consumer) as puller:
         puller.loop.demand(1)
         await until(lambda: puller.got)

@@ -15,6 +15,7 @@ from afield_common.jetstream import NO_PEERS, JetStream
 from afield_common.store import ensure_assets, limit_queue, wait_for_assets
 from support.nats import NatsServer
 from support.services import connected
+from support.waiting import until_true
 
 pytestmark = pytest.mark.anyio
 
@@ -182,9 +183,12 @@ async def test_consumer_is_created_listed_and_deleted(bus: Bus) -> None:
     for _ in range(2):
         await jet.create_consumer("IN_0", config)
     await bus.publisher.publish("in.0.main.fu-1.hi.fc-s-0-1.0-1.1", b"x", msg_id="1")
-    state = await jet.consumer("IN_0", "main_fu-1_hi")
-    assert state is not None
-    assert (state.pending, state.ack_pending) == (1, 0)
+
+    async def counted() -> bool:  # what is stored is told to consumers a moment later
+        state = await jet.consumer("IN_0", "main_fu-1_hi")
+        return state is not None and (state.pending, state.ack_pending) == (1, 0)
+
+    await until_true(counted)
     assert [each.name async for each in jet.consumers("IN_0")] == ["main_fu-1_hi"]
     assert [await jet.delete_consumer("IN_0", "main_fu-1_hi") for _ in range(2)] == [True, False]
     assert await jet.consumer("IN_0", "main_fu-1_hi") is None
