@@ -46,9 +46,8 @@ class _Commands(SuggestingGroup):
         try:
             return super().invoke(ctx)
         except interrupts.Terminated as interrupt:
-            if (
-                interrupt.signum is signal.SIGPIPE
-            ):  # click would write a new line, as after ^C, and nobody pressed that
+            # click would write a new line, as after ^C, and nobody pressed that.
+            if interrupt.signum is signal.SIGPIPE:
                 raise click.exceptions.Exit(EXIT_PIPE) from None
             raise
 

@@ -122,7 +122,7 @@ class Pool:
 
     def comes_again(self, subject: str, num_delivered: int) -> bool:
         """Tell whether a delivery may be of a pack that was run before, and must be looked at first (see `Fetch`)."""
-        return num_delivered > 1 and self._ledger.comes_again(subject, num_delivered)
+        return self._ledger.comes_again(subject, num_delivered)
 
     def ended_before(self, held: Held, elsewhere: frozenset[int], now: float) -> list[Instruction]:
         """An earlier run of a pack came to an end that stands; the inputs in `elsewhere` go on by themselves."""
