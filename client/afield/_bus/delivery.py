@@ -8,6 +8,19 @@ if TYPE_CHECKING:
     from afield._bus.connection import Bus
 
 
+def message_of(reply: str) -> str:
+    """Return what names the message, in all its deliveries, of the delivery with this reply subject."""
+    stream, _, _, seq, *_ = _fields(reply)
+    return f"{stream}.{seq}"
+
+
+def _fields(reply: str) -> list[str]:
+    # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>; the second version puts
+    # domain and account in front and a random token at the end.
+    fields = reply.split(".")
+    return fields[2:] if len(fields) == 9 else fields[4:]
+
+
 class Delivery:
     """A message that a consumer delivered.
 
@@ -35,13 +48,10 @@ class Delivery:
             self._headers = parse_headers(self._raw_headers)
         return self._headers
 
-    def _field(self, from_end: int) -> int:
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>; the second version puts
-        # domain and account in front and a random token at the end.
+    def _field(self, number: int) -> int:
         if self._fields is None:
-            fields = self.reply.split(".")
-            self._fields = fields[4:9] if len(fields) == 9 else fields[6:11]
-        return int(self._fields[from_end])
+            self._fields = _fields(self.reply)[2:]
+        return int(self._fields[number])
 
     @property
     def num_delivered(self) -> int:

@@ -76,6 +76,12 @@ def lost_error(spec: FunctionSpec, container_id: str, end: Exit, losses: int) ->
     return _of_end("lost", message, container_id, end)
 
 
+def worker_lost_error(spec: FunctionSpec, losses: int) -> ErrorInfo:
+    """The input was lost with its worker too often."""
+    message = f"the workers that ran this input of {spec.name} died with it; it was lost {losses} times"
+    return ErrorInfo(kind="lost", message=message)
+
+
 def lost_generator_error(spec: FunctionSpec, container_id: str) -> ErrorInfo:
     """Another run of the generator was lost after some of its values were stored."""
     return ErrorInfo(

@@ -83,6 +83,7 @@ class Engine:
         insistence = Insistence(bus)
         moves = Moves(bus, insistence)
         earlier = EarlierRuns(bus, moves)
+        self._estate = estate
         self._intake = Intake(tasks, blobs, pool, estate, earlier, self.do)
         self._puller = Puller(bus, tasks, self._intake.on_delivery)
         self._results = Results(
@@ -295,18 +296,22 @@ class Engine:
         if container is None:
             return  # its start was given up
         frame = send.frame
-        if isinstance(frame, Run) and self._alone(send.container_id, frame.token):
-            live.log.tail.clear()  # the last lines in an error are of its own pack
+        if isinstance(frame, Run):
+            self._note_run(send.container_id, frame.token)
         try:
             container.send(send.frame)
         except LinkFullError as error:
             container.kill(str(error))
         self._beats.busy()
 
-    def _alone(self, container_id: str, token: int) -> bool:
-        """Tell whether a container does nothing but the pack that it is about to get."""
-        state = self.pool.containers.get(container_id)
-        return state is None or next(iter(state.running), None) == token
+    def _note_run(self, container_id: str, token: int) -> None:
+        """A container is about to get a pack."""
+        running = self.pool.containers[container_id].running
+        self._estate.runs(running[token].delivery)
+        if next(iter(running)) == token:
+            self._containers.live[
+                container_id
+            ].log.tail.clear()  # the last lines in an error are of its own pack
 
     def _settle(self, settle: Settle) -> None:
         self._results.settle(settle)

@@ -52,6 +52,7 @@ class Held:
         "container_id",
         "credit",
         "deadline",
+        "deaths",
         "delivery",
         "elsewhere",
         "has_blobs",
@@ -85,6 +86,7 @@ class Held:
         now: float,
         *,
         losses_seen: int = 0,
+        deaths: int = 0,
         fetching: bool = False,
     ) -> None:
         self.token = token
@@ -100,6 +102,8 @@ class Held:
         """Deliveries so far, this one included, without those that this worker sent back by itself."""
         self.losses_seen = losses_seen
         """How many of the losses among them this worker saw itself; others may have sent it back unharmed."""
+        self.deaths = deaths
+        """How many of them were deaths of workers that ran it."""
         self.has_blobs = fetching
         """Whether some arguments are blobs."""
         self.phase: PackPhase = "fetching" if fetching else "waiting"
@@ -166,8 +170,8 @@ class Held:
 
     @property
     def certain_losses(self) -> int:
-        """How many of those are told in the pack, or were seen by this worker."""
-        return self.pack.losses + self.losses_seen
+        """How many of those are told in the pack, were seen by this worker, or were deaths of others that it knows of."""
+        return self.pack.losses + self.losses_seen + self.deaths
 
     @property
     def suspect(self) -> bool:

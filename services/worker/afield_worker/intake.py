@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from anyio.abc import TaskGroup
 
-from afield._bus.delivery import Delivery
+from afield._bus.delivery import Delivery, message_of
 from afield._bus.errors import BlobNotFoundError, BusError
 from afield._wire import subjects
 from afield._wire.codec import WireError, decode
@@ -67,9 +67,11 @@ class Intake:
             if arg.__class__ is not bytes:
                 fetch = True
         num_delivered = delivery.num_delivered
+        deaths = 0
         if num_delivered > 1 and self._pool.comes_again(subject, num_delivered):
             fetch = True
-        self._estate.hold(delivery)
+            deaths = self._pool.deaths(message_of(delivery.reply))
+        self._estate.hold(delivery, deaths)
         self._do(
             self._pool.delivery(
                 delivery,
@@ -81,6 +83,7 @@ class Intake:
                 now=time.monotonic(),
                 wait=_wait(pack) if pack.not_before else 0.0,
                 fetch=fetch,
+                deaths=deaths,
             )
         )
 

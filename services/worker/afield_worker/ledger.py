@@ -1,6 +1,7 @@
 """The packs that this worker holds, and what it remembers of those that it held. Pure."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
@@ -21,7 +22,18 @@ MOST_DUE: Final = 65_536
 class Ledger:
     """Every pack from its delivery until it is acknowledged (after its result is stored) or sent back."""
 
-    __slots__ = ("_alarm", "_done", "_due", "_lost", "_progress_at", "_returned", "_token", "held", "storing")
+    __slots__ = (
+        "_alarm",
+        "_deaths",
+        "_done",
+        "_due",
+        "_lost",
+        "_progress_at",
+        "_returned",
+        "_token",
+        "held",
+        "storing",
+    )
 
     def __init__(self, alarm: Alarm) -> None:
         self.held: dict[str, Held] = {}
@@ -34,6 +46,8 @@ class Ledger:
         self._done = Recent(4096)
         self._returned = Recent(4096)
         self._lost = Recent(4096)
+        self._deaths = Recent(4096)
+        """Of workers, by the message that they ran."""
         self._due: OrderedDict[str, float] = OrderedDict()
         """Attempts that came before their time, and when that is."""
 
@@ -68,6 +82,15 @@ class Ledger:
         """Tell whether some worker may have begun with a pack before: it was delivered oftener than it was sent back here."""
         return num_delivered - self._returned.get(subject) > 1
 
+    def inherit(self, deaths: Mapping[str, int]) -> None:
+        """Learn which messages were run by workers that died, and by how many."""
+        for message, times in deaths.items():
+            self._deaths.add(message, times)
+
+    def deaths(self, message: str) -> int:
+        """Return how many workers are known to have died while they ran a message."""
+        return self._deaths.get(message)
+
     def take(
         self,
         subject: str,
@@ -78,6 +101,7 @@ class Ledger:
         now: float,
         *,
         fetching: bool,
+        deaths: int = 0,
     ) -> Held:
         """Hold a pack that was delivered."""
         self._token += 1
@@ -92,6 +116,7 @@ class Ledger:
             delivered,
             now,
             losses_seen=self._lost.get(subject),
+            deaths=deaths,
             fetching=fetching,
         )
         self.held[subject] = held

@@ -79,6 +79,20 @@ def container_lost(container: Container, held: Held, end: Exit, *, beside: int =
     return False
 
 
+def workers_lost(spec: FunctionSpec, held: Held) -> None:
+    """A pack came again. If workers died that ran it, each of its inputs goes on by itself, until one was lost too often.
+
+    A single death may have been anybody's fault.
+    """
+    if held.deaths < CERTAIN_LOSSES:
+        return
+    if held.losses >= MAX_LOSSES:
+        for index in held.unfinished():
+            held.fail(index, attempts.worker_lost_error(spec, held.losses))
+    else:
+        _move_rest(held)
+
+
 def end_cancelled(held: Held) -> None:
     """End the inputs that were cancelled."""
     if held.cancelled:

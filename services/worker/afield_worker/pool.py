@@ -5,6 +5,7 @@ ends in exactly one way: acknowledged after its result is stored, or sent back; 
 one container runs it.
 """
 
+from collections.abc import Mapping
 from math import inf
 
 from afield._wire import guest
@@ -93,8 +94,12 @@ class Pool:
         now: float,
         wait: float = 0.0,
         fetch: bool = False,
+        deaths: int = 0,
     ) -> list[Instruction]:
-        """A pack was delivered. `wait`: seconds before it may start; `fetch`: its arguments are not on this host."""
+        """A pack was delivered. `wait`: seconds before it may start; `fetch`: its arguments are not on this host.
+
+        `deaths`: how many workers are known to have died while they ran it.
+        """
         slots = self.functions.get(pack.function_id)
         if slots is not None:
             slots.arrived(lane, pending, now)
@@ -105,7 +110,9 @@ class Pool:
             elif pack.not_before and (wait := self._wait(slots, subject, wait, now)) > 0.0:
                 out = [self._ledger.refuse(delivery, subject, wait)]
             else:
-                held = self._ledger.take(subject, lane, pack, delivery, num_delivered, now, fetching=fetch)
+                held = self._ledger.take(
+                    subject, lane, pack, delivery, num_delivered, now, fetching=fetch, deaths=deaths
+                )
                 out = self._feeder.admit(slots, held, now)
         return out if slots is None else self._feeder.go_on(slots, now, out)
 
@@ -116,13 +123,26 @@ class Pool:
             return []
         del slots.fetching[held]
         held.args = args
-        held.advance("fetched")
-        slots.enqueue(held)
-        return self._feeder.go_on(slots, now, [])
+        out: list[Instruction] = []
+        outcomes.workers_lost(slots.record.spec, held)
+        if held.remaining:
+            held.advance("fetched")
+            slots.enqueue(held)
+        else:
+            self._ledger.settle(held, "", out)
+        return self._feeder.go_on(slots, now, out)
 
     def comes_again(self, subject: str, num_delivered: int) -> bool:
         """Tell whether a delivery may be of a pack that was run before, and must be looked at first (see `Fetch`)."""
         return self._ledger.comes_again(subject, num_delivered)
+
+    def deaths(self, message: str) -> int:
+        """Return how many workers are known to have died while they ran a message."""
+        return self._ledger.deaths(message)
+
+    def inherit(self, deaths: Mapping[str, int]) -> None:
+        """Learn which messages were run by workers that died, and by how many."""
+        self._ledger.inherit(deaths)
 
     def ended_before(self, held: Held, elsewhere: frozenset[int], now: float) -> list[Instruction]:
         """An earlier run of a pack came to an end that stands; the inputs in `elsewhere` go on by themselves."""

@@ -13,10 +13,10 @@ class Recent:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._limit = limit
 
-    def add(self, key: str) -> None:
-        """Note that `key` was seen once more."""
+    def add(self, key: str, times: int = 1) -> None:
+        """Note that `key` was seen once more, or several times more."""
         counts = self._counts
-        counts[key] = counts.get(key, 0) + 1
+        counts[key] = counts.get(key, 0) + times
         if len(counts) > self._limit:
             counts.popitem(last=False)
 

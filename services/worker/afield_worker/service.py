@@ -276,6 +276,7 @@ class WorkerService(Service[WorkerSettings]):
     async def _hand_back(self) -> None:
         """Send back what workers of this host held that were killed, and sign them off: nobody need wait for a lapse."""
         for left in self._left:
+            self._pool.inherit(left.deaths)
             for reply in left.replies:
                 self.bus.send(reply, b"-NAK")
             self.log.info(

@@ -1,8 +1,11 @@
 """What a killed worker leaves to the next one on its host."""
 
+import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from afield._bus.delivery import Delivery
@@ -77,3 +80,70 @@ async def test_its_record_goes_at_once(field: Field) -> None:
 
     async with field.worker():
         await until_true(gone)
+
+
+KILLER = """
+    import os, signal, time
+    from pathlib import Path
+
+    def f(folder):
+        runs = Path(folder, "runs")
+        with runs.open("a") as file:
+            file.write("x")
+        worker = int(Path(folder, "worker").read_text())
+        if worker:
+            os.kill(worker, signal.SIGKILL)
+            time.sleep(60)
+        return runs.stat().st_size
+"""
+
+
+async def die(field: Field, record: FunctionRecord, worker_id: str, folder: Path) -> None:
+    """Have a worker run what waits until its input kills it."""
+    process = await field.spawn(worker_id)
+    (folder / "worker").write_text(str(process.pid))
+    await field.start(worker_id, record)
+    with anyio.fail_after(20):
+        assert await process.wait() == -signal.SIGKILL
+    (folder / "worker").write_text("0")
+
+
+def new_folder(path: Path) -> Path:
+    """The folder of an input, for its notes."""
+    path.mkdir()
+    (path / "worker").write_text("0")
+    return path
+
+
+async def test_an_input_that_kills_its_workers_ends(field: Field, tmp_path: Path) -> None:
+    """Each worker learns from what the one before it left, so that the eighth loss is the last."""
+    record = await field.define(KILLER)
+    folder = new_folder(tmp_path / "killer")
+    call = await field.send(record, str(folder), losses=5)
+    for number in range(3):
+        await die(field, record, f"wk-killed{number}", folder)
+    async with field.worker() as worker:
+        await field.start(worker, record)
+        outcome = await field.outcome(call)
+    assert outcome.error is not None
+    assert (outcome.error.kind, outcome.error.message) == (
+        "lost",
+        "the workers that ran this input of f died with it; it was lost 8 times",
+    )
+    assert (folder / "runs").read_text() == "xxx"
+    await field.drained(record)
+
+
+async def test_an_input_that_shares_a_pack_with_such_a_one_runs_alone(field: Field, tmp_path: Path) -> None:
+    """After the second death, which is no accident any more."""
+    record = await field.define(KILLER)
+    killer, other = (new_folder(tmp_path / name) for name in ("killer", "other"))
+    call = await field.send(record, str(killer), str(other))
+    for number in range(2):
+        await die(field, record, f"wk-shared{number}", killer)
+    async with field.worker() as worker:
+        await field.start(worker, record)
+        assert [result.status for result in (await field.result(call, "0-2")).results] == ["moved", "moved"]
+        assert await field.value(call, "0-1") == 3
+        assert await field.value(call, "1-1") == 1
+    await field.drained(record)
