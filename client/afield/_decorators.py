@@ -75,6 +75,7 @@ class BatchedDecorator(Protocol):
     def __call__(self, function: Callable[..., list[R]], /) -> PartialFunction[..., R, list[R]]: ...
 
 
+@trimmed
 def method(*unexpected: Any, is_generator: bool | None = None) -> MethodDecorator:
     """Make a method of a class one that can be called from elsewhere: `Model().run.remote(...)`.
 
@@ -90,6 +91,7 @@ def method(*unexpected: Any, is_generator: bool | None = None) -> MethodDecorato
     return cast("MethodDecorator", decorate)
 
 
+@trimmed
 def enter(*unexpected: Any, snap: bool = False) -> HookDecorator:
     """Make a method run once in each container, before its first input.
 
@@ -105,6 +107,7 @@ def enter(*unexpected: Any, snap: bool = False) -> HookDecorator:
     return cast("HookDecorator", decorate)
 
 
+@trimmed
 def exit(*unexpected: Any) -> HookDecorator:  # noqa: A001 - its name in programs is afield.exit
     """Make a method run once in each container, after its last input; it has 30 s."""
     _parentheses("exit", unexpected)
@@ -116,6 +119,7 @@ def exit(*unexpected: Any) -> HookDecorator:  # noqa: A001 - its name in program
     return cast("HookDecorator", decorate)
 
 
+@trimmed
 def concurrent(
     *unexpected: Any, max_inputs: int | None = None, target_inputs: int | None = None
 ) -> ConcurrentDecorator:
@@ -136,6 +140,7 @@ def concurrent(
     return cast("ConcurrentDecorator", decorate)
 
 
+@trimmed
 def batched(*unexpected: Any, max_batch_size: int, wait_ms: int) -> BatchedDecorator:
     """Hand inputs to a function or method together: it gets lists, and returns a list of the same length.
 

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from afield._trim import trimmed
+
 KINDS: Final[dict[type, str]] = {str: "str", int: "int", bool: "bool", bytes: "bytes"}
 """Types that a parameter may have, and their names on the wire."""
 
@@ -38,6 +40,7 @@ class Parameter:
         return self.default
 
 
+@trimmed
 def parameter(*, default: Any = NO_DEFAULT, init: bool = True) -> Any:
     """Declare a parameter of a class: `name: str = afield.parameter()` in its body, then `Model(name="x")`.
 

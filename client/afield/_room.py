@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from afield import output
 from afield._bus.batch import MAX_BYTES, MAX_MESSAGES, BatchMessage, publish_batch
 from afield._bus.errors import BusError, PublishRefusedError, StreamFullError
 from afield._bus.publisher import RESULT_EXISTS
@@ -26,6 +27,8 @@ PATIENCE_S: Final = 60.0
 """Seconds that others wait; a map as long after its latest result."""
 FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 1.0
+TOLD_S: Final = 1.0
+"""Seconds of waiting after which the user is told, if output is enabled."""
 STATS_S: Final = 2.0
 """Seconds to find out what waits, before the error is raised without it."""
 
@@ -44,6 +47,7 @@ class Room:
         self._record = record
         self._patience = patience
         self._progress = progress
+        self._told = False
 
     async def publish_all(self, messages: Sequence[BatchMessage]) -> None:
         """Publish to one stream, in as few atomic batches as may be.
@@ -82,6 +86,8 @@ class Room:
                 await publish()
             except StreamFullError as error:
                 refusal = error
+                if time.monotonic() - began >= TOLD_S:
+                    self._tell()
             except PublishRefusedError as error:
                 if error.err_code != RESULT_EXISTS:
                     raise
@@ -89,6 +95,12 @@ class Room:
             else:
                 return
         raise await self._exhausted(refusal) from refusal
+
+    def _tell(self) -> None:
+        screen = output.current()
+        if screen is not None and not self._told:
+            self._told = True
+            screen.no_room(self._record.spec.name)
 
     async def _exhausted(self, refusal: StreamFullError) -> ResourceExhaustedError:
         record = self._record

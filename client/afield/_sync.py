@@ -30,7 +30,7 @@ from typing import (
 from anyio import CancelScope
 
 from afield._portal import get_portal
-from afield._trim import TRIMMED
+from afield._trim import TRIMMED, explain_wrong_call
 from afield.exception import AsyncUsageWarning
 
 P = ParamSpec("P")
@@ -91,14 +91,22 @@ class Face(Generic[P, R]):
         """Block until done."""
         warn_if_in_loop(f"{self._name}()", f"await {self._name}.aio()")
         with TRIMMED:
-            return get_portal().run(partial(self.__wrapped__, *args, **kwargs))
+            try:
+                return get_portal().run(partial(self.__wrapped__, *args, **kwargs))
+            except TypeError as error:
+                explain_wrong_call(error, self._name, self.__wrapped__, args, kwargs)
+                raise
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await it."""
         with TRIMMED:
-            if self._here():
-                return await self.__wrapped__(*args, **kwargs)
-            return await get_portal().bridge(partial(self.__wrapped__, *args, **kwargs))
+            try:
+                if self._here():
+                    return await self.__wrapped__(*args, **kwargs)
+                return await get_portal().bridge(partial(self.__wrapped__, *args, **kwargs))
+            except TypeError as error:
+                explain_wrong_call(error, self._name, self.__wrapped__, args, kwargs)
+                raise
 
     def __repr__(self) -> str:
         return f"<{self._name}, asynchronously {self._name}.aio>"

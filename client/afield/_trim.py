@@ -42,8 +42,8 @@ _INNER: Final = (
 def trim(error: BaseException) -> None:
     """Drop our frames from an error that is meant for the user, and from what it was caused by.
 
-    Those are our errors, and what came from a container. Faults of ours (InternalFailure, or anything that our code
-    did not mean to raise) and interrupts keep everything.
+    Those are our errors, what came from a container, and Ctrl-C while we waited. Faults of ours (InternalFailure, or
+    anything that our code did not mean to raise) keep everything.
     """
     if os.environ.get("AFIELD_DEBUG", "") not in ("", "0"):
         return
@@ -51,7 +51,7 @@ def trim(error: BaseException) -> None:
     todo: list[BaseException | None] = [error]
     while todo:
         each = todo.pop()
-        if each is None or id(each) in seen or not isinstance(each, Exception):
+        if each is None or id(each) in seen or not isinstance(each, (Exception, KeyboardInterrupt)):
             continue
         seen.add(id(each))
         if _is_fault(each):
@@ -87,7 +87,7 @@ def trimmed(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             _explain_arguments(error, function.__qualname__, function)
             trim(error)
             raise
@@ -102,7 +102,7 @@ def trimmed_async(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, 
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             _explain_arguments(error, function.__qualname__, function)
             trim(error)
             raise
@@ -118,29 +118,64 @@ _NAMES: Final = {
     "_Gather": "FunctionCall.gather",
     "_Iter": "FunctionCall.iter",
     "Lookup": "App.lookup",
+    "Retries": "afield.Retries",
 }
 """Classes behind public methods, which nobody has heard of."""
 
 
-def _explain_arguments(error: Exception, qualname: str, function: Callable[..., Any]) -> None:
+def _explain_arguments(error: BaseException, qualname: str, function: Callable[..., Any]) -> None:
     """Say a wrong call of `function` itself in the words of the user, who does not know its inner name."""
     trace = error.__traceback__
-    owner, _, method = qualname.rpartition(".")
-    if type(error) is not TypeError or owner not in _NAMES or trace is None or trace.tb_next is not None:
-        return  # raised further in, or by a function whose name is right
-    public = _NAMES[owner] + ("" if method == "__call__" else f".{method}")
+    if type(error) is not TypeError or trace is None or trace.tb_next is not None or "<locals>" in qualname:
+        return  # raised further in, or by what a decorator made
+    _reword(error, qualname, function)
+
+
+def explain_wrong_call(
+    error: TypeError,
+    qualname: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Do the same for an error that came from another thread, if `function` does not take these arguments."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        _reword(error, qualname, function)
+
+
+def _reword(error: TypeError, qualname: str, function: Callable[..., Any]) -> None:
+    public = _public(qualname)
     text = str(error).replace(f"{qualname}()", f"{public}()")
+    parameters = {
+        name: each
+        for name, each in inspect.signature(function).parameters.items()
+        if name != "self" and each.kind is not each.VAR_POSITIONAL
+    }
     wrong = text.rpartition("unexpected keyword argument ")[2].strip("'")
-    error.args = (text + did_you_mean(wrong, inspect.signature(function).parameters),)
+    if "positional argument" in text and all(each.kind is each.KEYWORD_ONLY for each in parameters.values()):
+        text = f"{public}() takes its parameters by name only: {', '.join(parameters)}"
+    error.args = (text + did_you_mean(wrong, parameters),)
     error.__traceback__ = None
 
 
-def _is_fault(error: Exception) -> bool:
+def _public(qualname: str) -> str:
+    owner, _, name = qualname.rpartition(".")
+    if not owner:
+        return f"afield.{name}"
+    owner = _NAMES.get(owner, owner)
+    return owner if name in ("__call__", "__init__") else f"{owner}.{name}"
+
+
+def _is_fault(error: BaseException) -> bool:
     return isinstance(error, InternalFailure) and not isinstance(error, ContainerLostError)
 
 
-def _is_meant(error: Exception, entries: list[TracebackType]) -> bool:
-    if isinstance(error, (Error, builtins.TimeoutError)) or any(map(_frames.is_rebuilt, entries)):
+def _is_meant(error: BaseException, entries: list[TracebackType]) -> bool:
+    if isinstance(error, (Error, builtins.TimeoutError, KeyboardInterrupt)) or any(
+        map(_frames.is_rebuilt, entries)
+    ):
         return True
     # Raised by code of the user's that ours called here, such as an iterator of inputs.
     return bool(entries) and not _is_inner(entries[-1])

@@ -142,6 +142,11 @@ class Screen:
         with self._logs_lock:
             self._put([piece for logs in self._logs.values() for piece in logs.release(now)])
 
+    def no_room(self, name: str) -> None:
+        """The platform takes no more inputs of a function for now."""
+        if self._shows_progress:
+            self._warn(f"{name}: the platform has no room for more inputs; waiting until some have ended")
+
     # -- the connection --
 
     def connection_lost(self, session: str) -> None:

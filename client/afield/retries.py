@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from afield._trim import trimmed
 from afield._wire.functions import RetryPolicy
 from afield.exception import InvalidError
 
@@ -23,6 +24,7 @@ class Retries:
     Raises InvalidError for values out of range.
     """
 
+    @trimmed
     def __init__(
         self,
         *,

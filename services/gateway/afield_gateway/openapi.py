@@ -17,7 +17,7 @@ CALL_PROBLEMS: Final = {
     409: "The call was cancelled.",
     413: "The body is too large.",
     415: "The body is of another type than JSON.",
-    422: "The function cannot be called over HTTP: it is a generator.",
+    422: "The function does not take these arguments, or cannot be called over HTTP: it is a generator or a class.",
     500: "The function raised, or its container could not be started or died, or its result has no JSON form.",
     503: "The platform cannot run the function now.",
     504: "The function, or the call, took longer than it may.",

@@ -54,10 +54,17 @@ _BY_KIND: Final[dict[ErrorKind, tuple[int, str, str]]] = {
     "internal": (500, "platform-error", "The platform failed"),
 }
 
+_WRONG_ARGUMENTS: Final = (422, "wrong-arguments", "The function does not take these arguments")
+
+
+def _is_wrong_call(error: ErrorInfo) -> bool:
+    """Tell whether the call itself failed: a traceback holds no line of the user's when none of it ran."""
+    return error.kind == "exception" and error.type_name == "TypeError" and '  File "' not in error.traceback
+
 
 def from_error(error: ErrorInfo, call_id: str) -> Problem:
     """Return the problem for a call that did not end in a value. Nothing of the user's is unpickled for it."""
-    status, kind, title = _BY_KIND[error.kind]
+    status, kind, title = _WRONG_ARGUMENTS if _is_wrong_call(error) else _BY_KIND[error.kind]
     detail = f"{error.type_name}: {error.message}" if error.type_name else error.message
     return Problem(
         status,

@@ -41,8 +41,11 @@ def test_an_exception_is_told_with_its_traceback(answers: dict[str, Any]) -> Non
 
 
 def test_a_call_that_does_not_fit_the_signature(answers: dict[str, Any]) -> None:
-    """Python's own complaint about the arguments reaches the caller."""
-    assert "missing 1 required positional argument" in answers["arguments"]["detail"]
+    """Python's own complaint about the arguments reaches the caller, whose fault it is."""
+    found = answers["arguments"]
+
+    assert (found["status"], found["type"]) == (422, "urn:afield:problem:wrong-arguments")
+    assert "missing 1 required positional argument" in found["detail"]
 
 
 def test_a_result_that_is_not_json(answers: dict[str, Any]) -> None:

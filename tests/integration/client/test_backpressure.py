@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import afield
 from afield._wire import streams, subjects
 from afield._wire.api import FunctionStats
 from afield.exception import ResourceExhaustedError
@@ -60,6 +61,30 @@ async def test_call_waits_for_room(caller: Caller) -> None:
 
     assert single.result() == 1
     assert await spawned.result().get.aio() == 2
+
+
+async def test_waiting_for_room_is_told(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once a call, where output is enabled: nobody wonders why nothing happens."""
+    monkeypatch.setattr("afield._room.TOLD_S", 0.2)
+    await fill(caller)
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capsys.readouterr().err)
+        return "no room" in "".join(said)
+
+    with afield.enable_output():
+        async with asyncio.TaskGroup() as group:
+            spawning = group.create_task(caller.function.spawn_map.aio(range(20)))
+            await until(told)
+            await make_room(caller)
+        await spawning.result().get.aio(index=19)
+    said.append(capsys.readouterr().err)
+
+    line = "afield: f: the platform has no room for more inputs; waiting until some have ended"
+    assert "".join(said).splitlines() == [line]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def remote_error() -> Exception:
     raise AssertionError
 
 
-def shown(error: Exception) -> str:
+def shown(error: BaseException) -> str:
     """What is printed when a blocking call raises an error."""
 
     async def work() -> None:
@@ -41,9 +41,9 @@ def files(text: str) -> list[str]:
     return [line.split('"')[1] for line in text.splitlines() if line.lstrip().startswith('File "')]
 
 
-@pytest.mark.parametrize("make", [lambda: InvalidError("no"), remote_error])
-def test_inner_frames_are_dropped(make: Callable[[], Exception]) -> None:
-    """Of our errors, and of what came from a container, whose frames stay."""
+@pytest.mark.parametrize("make", [lambda: InvalidError("no"), remote_error, KeyboardInterrupt])
+def test_inner_frames_are_dropped(make: Callable[[], BaseException]) -> None:
+    """Of our errors, of Ctrl-C, and of what came from a container, whose frames stay."""
     text = shown(make())
 
     assert set(files(text)) == {os.path.abspath(__file__)}

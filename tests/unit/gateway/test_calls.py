@@ -142,6 +142,29 @@ async def test_errors_of_the_call_are_problems(
     assert found.instance is not None
 
 
+@pytest.mark.parametrize(
+    ("frames", "status", "kind"),
+    [
+        ("", 422, "wrong-arguments"),
+        ('  File "shop.py", line 3, in total\n    price + tax\n', 500, "function-raised"),
+    ],
+)
+async def test_arguments_that_do_not_fit_are_the_caller_s_fault(
+    http: httpx.AsyncClient, backend: Any, frames: str, status: int, kind: str
+) -> None:
+    """A TypeError with a line of the user's own in its traceback was raised by the function."""
+
+    async def fail() -> ErrorInfo:
+        text = f"Traceback (most recent call last):\n{frames}TypeError: no"
+        return ErrorInfo(kind="exception", message="no", type_name="TypeError", traceback=text)
+
+    backend.answer = fail
+
+    found = problem(await http.post(URL))
+
+    assert (found.status, found.type) == (status, f"urn:afield:problem:{kind}")
+
+
 async def test_a_result_without_a_json_form_is_told(http: httpx.AsyncClient, backend: Any) -> None:
     """The problem names the place in the result that cannot be JSON."""
 
