@@ -42,6 +42,8 @@ class Ended:
 
     packs: int = 0
     inputs: int = 0
+    decided: int = 0
+    """Packs that had no result yet."""
     functions: set[str] = field(default_factory=set)
 
 
@@ -114,11 +116,13 @@ class Endings:
             ended.packs += 1
             ended.inputs += address.pack.size - len(kept)
             ended.functions.add(address.function_id)
-        await self._publish(results)  # first: they decide, and say how the others go on
+        # First: they decide, and say how the others go on.
+        ended.decided += await self._publish(results)
         await self._publish(moved)
         return concerned
 
-    async def _publish(self, messages: list["_Message"]) -> None:
+    async def _publish(self, messages: list["_Message"]) -> int:
+        """Publish; return how many were stored, and not refused as there is one already."""
         publisher = self._bus.publisher
         flights: list[asyncio.Future[PubAck]] = []
         try:
@@ -129,12 +133,11 @@ class Endings:
                 )
         finally:
             outcomes = await asyncio.gather(*flights, return_exceptions=True)
-        for outcome in outcomes:
-            taken = isinstance(outcome, PublishRefusedError) and outcome.err_code == RESULT_EXISTS
-            if (
-                isinstance(outcome, BaseException) and not taken
-            ):  # taken: somebody was faster, the first one stands
+        refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for outcome in refused:
+            if not isinstance(outcome, PublishRefusedError) or outcome.err_code != RESULT_EXISTS:
                 raise outcome
+        return len(messages) - len(refused)  # the others were faster, and stand
 
 
 class _Message(NamedTuple):

@@ -175,7 +175,7 @@ def _scheduler(inputs: list[str]) -> Grant:
             *_api("CONSUMER.DURABLE.CREATE", *inputs, below=".*"),
             *_api("CONSUMER.INFO", *inputs, below=".*"),
             *_api("CONSUMER.LIST", *inputs),
-            *_read("KV_REG", "KV_WORKERS", "KV_LEASE", subjects.RESULTS_STREAM, *inputs),
+            *_read("KV_REG", "KV_WORKERS", "KV_LEASE", "EVENTS", subjects.RESULTS_STREAM, *inputs),
             "$KV.LEASE.>",
             "$KV.WORKERS.*",  # records that outlived their workers are removed
             "in.>",  # a pack that is cancelled in part goes on in smaller ones

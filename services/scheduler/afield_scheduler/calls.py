@@ -12,6 +12,7 @@ from afield._wire.api import CallRef, CallState, Done
 from afield._wire.codec import WireError, decode, encode
 from afield._wire.ids import is_token, parse_call_id
 from afield._wire.messages import CallControl, ErrorInfo, Event, ResultPack
+from afield._wire.streams import EVENTS
 from afield._wire.subjects import Pack
 from afield_common.endings import Endings, Verdict
 from afield_common.errors import RefusedError
@@ -90,12 +91,14 @@ class Calls:
         function_ids: set[str] = set()
         with anyio.move_on_after(_CANCEL_S) as scope:
             while (ended := await self._endings.end(shard, wanted, _CANCELLED, indices=indices)).packs:
-                function_ids |= ended.functions
+                if ended.decided:
+                    function_ids |= ended.functions
                 await self._control(request)  # whoever makes retries must know before the next look
         if scope.cancelled_caught:
             raise RefusedError("unavailable", f"inputs of {request.call_id} are still being ended; try again")
         await self._control(request)
-        await self._tell(request, function_ids)
+        if not request.indices:
+            await self._tell(request, function_ids)
         log.info("call cancelled", call_id=request.call_id, inputs=len(request.indices) or "all")
         return Done()
 
@@ -126,7 +129,11 @@ class Calls:
             await self._bus.publish(subject, encode(event))
 
     async def _was_cancelled(self, request: CallRef) -> bool:
-        """Tell whether a call that is over was cancelled: then its last result says so, as none comes after that."""
+        """Tell whether a call that is over was cancelled, as its last result says, or an event: a pack may have ended by
+        itself after others were cancelled."""
+        event = subjects.event(request.ws, "*", "*", request.call_id)
+        if await get_newest(self._bus, EVENTS.name, event) is not None:
+            return True  # no other events are of calls
         wanted = subjects.results_of_call(request.ws, request.call_id)
         stored = await get_newest(self._bus, subjects.RESULTS_STREAM, wanted)
         if stored is None or subjects.parse_result(stored.subject).pack is None:

@@ -128,6 +128,36 @@ async def test_a_cancelled_call_says_so(bus: Bus) -> None:
     assert (await bus.call(api.CALL_GET, replace(REF, indices=(0,)))).state == "cancelled"
 
 
+async def test_a_cancelled_call_stays_so_when_a_pack_ends_by_itself(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may be faster with one pack than the cancellation that has ended others already."""
+    monkeypatch.setattr(endings, "PAGE", 1)
+    slow = endings.Endings._end_page
+    await put_input(bus, 0, 1)
+    await put_input(bus, 1, 1)
+
+    async def end_page(self: endings.Endings, page: list[Any], *rest: Any) -> list[str]:
+        concerned = await slow(self, page, *rest)
+        if Pack(0, 1) in [subjects.parse_input(subject).pack for subject in concerned]:
+            await put_result(bus, 1, 1)
+        return concerned
+
+    monkeypatch.setattr(endings.Endings, "_end_page", end_page)
+    await bus.call(api.CALL_CANCEL, REF)
+    assert await statuses(bus, 0, 1) == ["cancelled"]
+    assert await statuses(bus, 1, 1) == ["ok"]
+    assert await phase(bus) == "cancelled"
+
+
+async def test_a_cancellation_that_comes_too_late_for_all_is_none(bus: Bus) -> None:
+    """Their results are stored, though their inputs are not acknowledged yet."""
+    await put_input(bus, 0, 1)
+    await put_result(bus, 0, 1)
+    await bus.call(api.CALL_CANCEL, REF)
+    assert await phase(bus) == "finished"
+
+
 async def test_a_call_of_too_many_packs_is_asked_for_in_part(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
