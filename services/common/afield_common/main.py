@@ -10,13 +10,12 @@ from typing import Any, Final, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
-from pydantic import ValidationError
 
 from afield._bus.connection import Bus
 from afield._bus.errors import BusConnectError
 from afield_common import log
 from afield_common.service import Service
-from afield_common.settings import Settings
+from afield_common.settings import BAD_SETTINGS, Settings, describe
 
 READY_FD = "AFIELD_READY_FD"
 """Environment variable that names the file descriptor which wants to hear that a service is ready."""
@@ -35,7 +34,7 @@ def run_service(service: type[Service[S]], settings: type[S], argv: Sequence[str
     """
     try:
         chosen = settings.load(sys.argv[1:] if argv is None else argv)
-    except ValidationError as error:
+    except BAD_SETTINGS as error:
         print(describe(error), file=sys.stderr)
         return 2
     log.configure(chosen.log_level, chosen.log_format)
@@ -45,15 +44,6 @@ def run_service(service: type[Service[S]], settings: type[S], argv: Sequence[str
         log.get_logger(__name__).error(f"gave up: {error}; {_advice(chosen)}", role=service.role)
         return 1
     return 0
-
-
-def describe(error: ValidationError) -> str:
-    """Say what is wrong with settings, one line each, with the variable to set."""
-    lines = []
-    for each in error.errors():
-        name = "_".join(str(part) for part in each["loc"])
-        lines.append(f"AFIELD_{name.upper()}: {each['msg']} (got {each['input']!r})")
-    return "\n".join(lines)
 
 
 def uvloop_is_here() -> bool:

@@ -3,13 +3,14 @@
 Flags win over variables, variables over the defaults. A service adds fields in a subclass of its own.
 """
 
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, create_model, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from afield import config
 from afield._bus.connection import BusAddress
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
     def load(cls, argv: Sequence[str] = ()) -> Self:
         """Read the environment and the flags in `argv` (`--log-level debug`).
 
-        Raises pydantic.ValidationError for values that do not fit; exits with status 2 on unknown flags, and with 0
+        Raises BAD_SETTINGS for values that do not fit (see `describe`); exits with status 2 on unknown flags, and with 0
         after `--help`.
         """
         made = cls._for_help() if {"-h", "--help"} & set(argv) else cls
@@ -116,3 +117,42 @@ class Settings(BaseSettings):
         """Where to connect to, and as whom."""
         user, _, password = self.token.get_secret_value().partition(":")
         return BusAddress(self.server, user, password)
+
+
+BAD_SETTINGS: Final = (ValidationError, SettingsError)
+"""What reading settings raises."""
+
+_EXPECTED: Final = {
+    "float_parsing": "a number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_parsing": "true or false",
+    "string_type": "a string",
+    "list_type": "a JSON list",
+    "dict_type": "a JSON object",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+}
+"""By the name that pydantic gives to an error. Others are told in its own words."""
+
+
+def describe(error: ValueError) -> str:
+    """Say what is wrong with settings, by an error of BAD_SETTINGS: one line each, with the variable to set."""
+    if not isinstance(error, ValidationError):
+        named = re.search(r'field "(\w+)"', str(error))
+        where = f"AFIELD_{named[1].upper()}: " if named else ""
+        return f"{where}expected JSON: {error.__cause__ or error}"
+    lines = []
+    for each in error.errors():
+        field, *inside = each["loc"]
+        place = "".join(f"[{part!r}]" for part in inside)
+        expected = _EXPECTED.get(each["type"])
+        said = each["msg"].removeprefix("Value error, ")
+        if expected is not None:
+            said = f"expected {expected.format(**each.get('ctx', {}))}, got {each['input']!r}"
+        lines.append(f"AFIELD_{str(field).upper()}{place}: {said}")
+    return "\n".join(lines)

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import anyio
-from pydantic import ValidationError
 
 from afield._bus.connection import Bus
 from afield_common import log
-from afield_common.main import READY_FD, describe, notify_ready, stop_on_signals, uvloop_is_here
+from afield_common.main import READY_FD, notify_ready, stop_on_signals, uvloop_is_here
 from afield_common.service import Service
-from afield_common.settings import Settings
+from afield_common.settings import BAD_SETTINGS, Settings, describe
 from afield_platform.backoff import Backoff
 from afield_platform.files import read_json
 from afield_platform.roles import Service as Role
@@ -139,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for role in args.roles:
             make, settings = load(role)
             hosts.append(Host(make, settings(**secret_settings(role, secrets))))
-    except ValidationError as error:
+    except BAD_SETTINGS as error:
         print(describe(error), file=sys.stderr)
         return 2
     common = Settings()

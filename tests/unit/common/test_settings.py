@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from afield_common.settings import Settings
+from afield_common.settings import BAD_SETTINGS, Settings, describe
+from afield_worker.settings import WorkerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,25 @@ def test_bad_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
     monkeypatch.setenv(f"AFIELD_{name}", value)
     with pytest.raises(ValidationError):
         Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SHARDS", "two", "AFIELD_SHARDS: expected a whole number, got 'two'"),
+        ("SHARDS", "0", "AFIELD_SHARDS: expected at least 1, got '0'"),
+        ("SHARDS", "65", "AFIELD_SHARDS: expected at most 64, got '65'"),
+        ("DRAIN_S", "soon", "AFIELD_DRAIN_S: expected a number, got 'soon'"),
+        ("LOG_LEVEL", "loud", "AFIELD_LOG_LEVEL: expected 'debug', 'info', 'warning' or 'error', got 'loud'"),
+        ("TOKEN", "hush", "AFIELD_TOKEN: expected <role>:<secret>, got a text without a colon"),
+        ("LABELS", '{"zone": 3}', "AFIELD_LABELS['zone']: expected a string, got 3"),
+        ("LABELS", "zone=a", "AFIELD_LABELS: expected JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("GPUS", '"H100"', "AFIELD_GPUS: expected a JSON list, got 'H100'"),
+    ],
+)
+def test_what_is_wrong_is_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    """With the variable, what was expected and what came; a secret is not repeated."""
+    monkeypatch.setenv(f"AFIELD_{name}", value)
+    with pytest.raises(BAD_SETTINGS) as caught:
+        WorkerSettings.load()
+    assert describe(caught.value) == said
