@@ -1,7 +1,7 @@
 """What must hold between the settings of a function or class, each of which is fine by itself."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from afield._class_hooks import find_hooks
@@ -22,7 +22,8 @@ def check(raw_f: Any, spec: FunctionSpec) -> None:
     if inspect.isclass(raw_f):
         _check_batched_class(raw_f, spec.name)
     else:
-        _check_batched(raw_f, spec.name, is_generator=spec.is_generator)
+        parameters = list(inspect.signature(raw_f).parameters.values())
+        _check_batched(parameters, spec.name, is_generator=spec.is_generator)
 
 
 def _check_scaling(spec: FunctionSpec) -> None:
@@ -50,13 +51,22 @@ def _check_batched_class(user_cls: type, name: str) -> None:
             f"move the others to another class"
         )
     for attribute, method in methods.items():
-        _check_batched(method.raw, f"{name}.{attribute}", is_generator=method.is_generator)
+        parameters = list(inspect.signature(method.raw).parameters.values())[1:]
+        _check_batched(parameters, f"{name}.{attribute}", is_generator=method.is_generator)
 
 
-def _check_batched(raw_f: Callable[..., Any], name: str, *, is_generator: bool) -> None:
+def _check_batched(parameters: Sequence[inspect.Parameter], name: str, *, is_generator: bool) -> None:
     if is_generator:
         raise InvalidError(f"{name} is a generator, so it cannot be batched: it must return a list")
-    for each in inspect.signature(raw_f).parameters.values():
+    if not parameters:
+        raise InvalidError(
+            f"{name} is batched, so it must have a parameter: it is called with lists of inputs"
+        )
+    for each in parameters:
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            raise InvalidError(
+                f"{name} is batched, so each of its parameters must have a name: nobody could make a list of {each}"
+            )
         if each.default is not each.empty:
             raise InvalidError(
                 f"{name} is batched, so it can have no defaults: {each.name} would be missing from some inputs "

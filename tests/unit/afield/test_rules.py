@@ -27,6 +27,17 @@ def plain(x: Any) -> Any: ...
 def with_default(x: Any, y: int = 1) -> Any: ...
 
 
+def without() -> Any: ...
+
+
+def starred(x: Any, *more: Any) -> Any: ...
+
+
+class Bare:
+    @afield.method()
+    def run(self) -> Any: ...
+
+
 class One:
     @afield.method()
     def run(self, x: Any) -> Any: ...
@@ -81,6 +92,9 @@ def test_what_goes_together(raw: Any, settings: dict[str, Any]) -> None:
         (Two, {"batching": BATCHING}, "one method only; it has run, more"),
         (Generates, {"batching": BATCHING}, r"f\.run is a generator"),
         (Defaults, {"batching": BATCHING}, "no defaults: x"),
+        (without, {"batching": BATCHING}, "f is batched, so it must have a parameter"),
+        (Bare, {"batching": BATCHING}, r"f\.run is batched, so it must have a parameter"),
+        (starred, {"batching": BATCHING}, r"a list of \*more"),
     ],
 )
 def test_what_does_not(raw: Any, settings: dict[str, Any], message: str) -> None:
