@@ -21,6 +21,7 @@ from afield._uplink import Uplink
 from afield._wire import subjects
 from afield._wire.api import APP_CREATE, APP_HEARTBEAT, APP_STOP, AppHeartbeat, AppRef, CreateApp
 from afield._wire.codec import WireError, decode
+from afield._wire.ids import new_id
 from afield._wire.messages import Event, LogBatch
 from afield.exception import CallCancelledError
 
@@ -128,6 +129,7 @@ async def _run_on(
             session=client.session,
             state="detached" if detach else "ephemeral",
             tags=dict(app._tags),
+            app_id=new_id("ap"),
         ),
     )
     running = Running(app, created.app_id, uplink, client, detach=detach)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
@@ -38,6 +39,9 @@ RECONNECT_WAIT = 0.2
 
 PING_INTERVAL = 5
 """Seconds; a server that leaves two pings unanswered counts as gone (it is stopped, or the network is)."""
+
+AGAIN_S = 1.0
+"""Seconds without a reply after which a service is asked again."""
 
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 
@@ -230,22 +234,31 @@ class Bus:
         timeout: float = 10.0,
         headers: Mapping[str, str] | None = None,
         repeat: bool = False,
+        again: float = math.inf,
         collector: Collector | None = None,
     ) -> Msg:
         """Send a request and return the reply.
 
         With `repeat`, it is sent again after a reconnect, for requests that may be carried out twice; else the loss of
-        the connection raises ConnectionLostError. With a `collector` there may be many replies. Raises NoRespondersError, BusTimeoutError, PayloadTooLargeError.
+        the connection raises ConnectionLostError. `again`: after so many seconds without a reply it is sent again, too,
+        then after twice as many, and so on, 4 at most; once somebody has heard it, that nobody does any more is no
+        error. With a `collector` there may be many replies. Raises NoRespondersError, BusTimeoutError, PayloadTooLargeError.
         """
         return await self._requests.ask(
-            subject, payload, timeout=timeout, headers=headers, repeat=repeat, collector=collector
+            subject,
+            payload,
+            timeout=timeout,
+            headers=headers,
+            repeat=repeat,
+            again=again,
+            collector=collector,
         )
 
     async def call(self, endpoint: Endpoint[Q, A], request: Q, *, timeout: float = 10.0) -> A:
         """Call an endpoint of a service and return its reply.
 
-        A service that starts or restarts is waited for, until `timeout` seconds are over. After a reconnect the
-        request is sent again, so services must take repeats. Raises ApiFailure with the service's error,
+        A service that starts or restarts is waited for, until `timeout` seconds are over. After a reconnect, and when no
+        reply comes, as the service may have died, the request is sent again; so services must take repeats. Raises ApiFailure with the service's error,
         NoRespondersError when none came up in time, BusTimeoutError when it did not answer.
         """
         loop = asyncio.get_running_loop()
@@ -256,7 +269,7 @@ class Bus:
         while True:
             left = max(0.001, deadline - loop.time())
             try:
-                reply = await self.request(endpoint.subject, body, timeout=left, repeat=True)
+                reply = await self.request(endpoint.subject, body, timeout=left, repeat=True, again=AGAIN_S)
                 break
             except BusTimeoutError:
                 # On a busy host next to no time may be left for the last attempt: then what the one before met counts.

@@ -60,6 +60,8 @@ class CreateApp:
     session: str
     state: AppState = "ephemeral"
     tags: dict[str, str] = field(default_factory=dict)
+    app_id: str = ""
+    """The new app's id, which makes repeats harmless; empty: the registry chooses one."""
 
 
 @message("registry.app.created")

@@ -27,6 +27,7 @@ KINDS: Final = {
 }
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\Z")
+_APP_ID = re.compile(r"ap-[a-z2-7]{16}\Z")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
@@ -93,4 +94,9 @@ def is_token(text: str) -> bool:
 
 def is_object_name(text: str) -> bool:
     """Tell whether `text` may name an app or a function: 1 to 64 of `A-Z a-z 0-9 - _ .`, no app id."""
-    return bool(_OBJECT_NAME.match(text)) and not re.match(r"ap-[a-z2-7]{16}\Z", text)
+    return bool(_OBJECT_NAME.match(text)) and not is_app_id(text)
+
+
+def is_app_id(text: str) -> bool:
+    """Tell whether `text` is the id of an app, as `new_id` makes it."""
+    return bool(_APP_ID.match(text))

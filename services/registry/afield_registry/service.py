@@ -86,14 +86,24 @@ class RegistryService(Service[RegistrySettings]):
     # -- requests ---------------------------------------------------------------------------------
 
     async def create_app(self, request: api.CreateApp) -> api.AppCreated:
-        """Start an app. Runs of one name are apart: each request makes an app of its own."""
+        """Start an app. Runs of one name are apart: each request makes an app of its own, unless it is a repeated one."""
         validation.check_app(request)
-        app = apps.created(request, new_id("ap"), self._clock.time())
-        await self._store.add_app(app)
+        app = apps.created(request, request.app_id or new_id("ap"), self._clock.time())
+        try:
+            await self._store.add_app(app)
+        except ConflictError:
+            await self._store.reload(subjects.app_key(app.ws, app.app_id))
+            there = self._running(AppRef(ws=app.ws, app_id=app.app_id))
+            if (there.name, there.session) != (app.name, app.session):
+                raise RefusedError("conflict", f"there is an app {app.app_id} already") from None
+            return self._created(there)
         if app.state == "ephemeral":
             self._beats.seen(AppKey(app.ws, app.app_id), self._clock.monotonic())
         await self._tell("app.started", app, f"app {app.name or app.app_id} started")
         self.log.info("app started", app_id=app.app_id, app=app.name, state=app.state)
+        return self._created(app)
+
+    def _created(self, app: AppRecord) -> api.AppCreated:
         return api.AppCreated(
             app_id=app.app_id, heartbeat_s=self.settings.heartbeat_s, shards=self.settings.shards
         )

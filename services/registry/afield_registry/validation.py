@@ -6,7 +6,7 @@ from typing import Final
 
 from afield._wire.api import BindFunction, CreateApp, PublishFunctions
 from afield._wire.functions import FunctionSpec, Options, Resources, RetryPolicy, Scaling
-from afield._wire.ids import is_object_name, is_token
+from afield._wire.ids import is_app_id, is_object_name, is_token
 from afield._wire.streams import INLINE_LIMIT
 from afield.exception import InvalidError
 from afield_common import devices
@@ -38,6 +38,10 @@ def check_app(request: CreateApp) -> None:
     """Check the request for a new app."""
     check_ws(request.ws)
     _require(not request.name or is_object_name(request.name), _bad_name("an app", request.name))
+    _require(
+        not request.app_id or is_app_id(request.app_id),
+        f"expected an id like 'ap-k3j9x2abcdefghij' for the new app, got {request.app_id!r}",
+    )
     _require(bool(request.session), "expected the session of the client that starts the app, got none")
     _require(
         request.state in INITIAL,

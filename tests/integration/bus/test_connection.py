@@ -377,6 +377,47 @@ async def test_call_waits_for_a_service_that_starts(bus: Bus) -> None:
     assert state
 
 
+async def test_call_is_repeated_when_its_hearer_dies(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that was killed with a request answers nothing; the next one gets the request again."""
+    monkeypatch.setattr("afield._bus.connection.AGAIN_S", 0.1)
+    subject = fresh("svc")
+    heard: list[Msg] = []
+    dead = await bus.subscribe(subject, heard.append, queue="q")
+    states: list[CallState] = []
+
+    async def ask() -> None:
+        states.append(await bus.call(Endpoint(subject, CallRef, CallState), CallRef(ws="main", call_id="c")))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await until(lambda: heard)
+        await dead.unsubscribe()
+        await anyio.sleep(0.5)  # nobody is there for some of the repeats
+        await serve_state(bus, subject, [])
+    assert [state.call_id for state in states] == ["c"]
+
+
+async def test_call_is_answered_by_who_listens_no_more(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that stops finishes what it has begun; repeats that nobody hears change nothing."""
+    monkeypatch.setattr("afield._bus.connection.AGAIN_S", 0.05)
+    subject = fresh("svc")
+    heard: list[Msg] = []
+    stopping = await bus.subscribe(subject, heard.append, queue="q")
+    states: list[CallState] = []
+
+    async def ask() -> None:
+        states.append(await bus.call(Endpoint(subject, CallRef, CallState), CallRef(ws="main", call_id="c")))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await until(lambda: heard)
+        await stopping.unsubscribe()
+        await anyio.sleep(0.3)
+        for _ in range(2):
+            bus.send(heard[0].reply, encode(CallState(call_id="c", pending=(), finished=("0-1",))))
+    assert [state.finished for state in states] == [("0-1",)]
+
+
 async def test_nats_micro_runs_on_the_inline_client(bus: Bus) -> None:
     """Subscriptions of nats-py itself, such as those of its micro services, work on the same connection."""
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from afield._bus.errors import ApiFailure
 from afield._wire import api, subjects
 from afield._wire.codec import decode
 from afield._wire.functions import AppState, FunctionRecord
+from afield._wire.ids import new_id
 from afield._wire.messages import Event
 from afield_common.clock import ManualClock
 from afield_common.jetstream import JetStream
@@ -151,6 +153,32 @@ async def test_runs_of_one_name_are_apart(bus: Bus) -> None:
         everything = await bus.call(api.APP_LIST, api.ListApps(ws="main", include_stopped=True))
         assert [a.app_id for a in listed.apps] == [first.app_id]
         assert [a.app_id for a in everything.apps] == [second.app_id, first.app_id]
+
+
+async def test_a_repeated_start_makes_one_app(bus: Bus) -> None:
+    """Whoever had no answer asks again; both requests may have arrived, and at the same time."""
+    async with registry(bus):
+        same = create(name="once", app_id=new_id("ap"))
+        answers: list[str] = []
+
+        async def start() -> None:
+            answers.append((await bus.call(api.APP_CREATE, same)).app_id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(start)
+        await start()
+        assert answers == [same.app_id] * 4
+        listed = await bus.call(api.APP_LIST, api.ListApps(ws="main"))
+        assert [app.app_id for app in listed.apps if app.name == "once"] == [same.app_id]
+        with pytest.raises(ApiFailure, match="there is an app") as caught:
+            await bus.call(api.APP_CREATE, replace(same, session="another"))
+        assert caught.value.code == "conflict"
+        with pytest.raises(ApiFailure, match="expected an id"):
+            await bus.call(api.APP_CREATE, replace(same, app_id="fu-1"))
+        await bus.call(api.APP_STOP, ref(same.app_id))
+        with pytest.raises(ApiFailure, match="is stopped"):
+            await bus.call(api.APP_CREATE, same)
 
 
 async def test_invalid_requests_change_nothing(bus: Bus) -> None:
