@@ -74,14 +74,12 @@ FAULTS: Final[dict[str, tuple[Fault, ...]]] = {
 """By name. `everything` kills all kinds of parts in one round."""
 
 CLUSTER_FAULTS: Final[dict[str, tuple[Fault, ...]]] = {
-    "none": (),
-    "kill-worker": FAULTS["kill-worker"],
-    "kill-scheduler": FAULTS["kill-scheduler"],
+    **{name: faults for name, faults in FAULTS.items() if not name.endswith("nats-server")},
     "kill-one-node": (_kill("nats-server", 6.0, 14.0, 4),),
     "kill-meta-leader": (_kill("meta-leader", 6.0, 14.0, 4),),
     "pause-one-node": (_pause("nats-server", float(ACK_WAIT)),),
 }
-"""Those that make sense on three nats-servers."""
+"""The same on three nats-servers, of which one at a time is away."""
 
 
 def make_plan(faults: tuple[Fault, ...], seed: int, length: float) -> tuple[Strike, ...]:
