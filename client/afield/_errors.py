@@ -198,6 +198,8 @@ def from_error_info(
         raise TypeError(
             "expected info.exception as bytes: fetch the blob first, then dataclasses.replace() it in"
         )
+    if function_name and info.method:
+        function_name = f"{function_name}.{info.method}"
     notes = [_note(info, function_name), *(_attempt_note(each, attempts) for each in info.history)]
     rebuilt: BaseException | None = None
     if info.exception is not None:

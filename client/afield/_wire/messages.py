@@ -108,6 +108,8 @@ class ErrorInfo:
     container_id: str = ""
     history: tuple[Attempt, ...] = ()
     """The attempts before the one that ended in this error, oldest first."""
+    method: str = ""
+    """Of a class: which of its methods ran."""
 
 
 @message("r")

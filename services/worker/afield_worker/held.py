@@ -211,8 +211,8 @@ class Held:
 
     def fail(self, index: int, error: ErrorInfo, run_s: float = 0.0) -> None:
         """Note that an input ended in an error, for good."""
-        if self.pack.history:
-            error = replace(error, history=self.pack.history)
+        if self.pack.history or self.pack.method:
+            error = replace(error, history=self.pack.history, method=self.pack.method)
         self._end(index, "error", InputResult(index=index, status="error", error=error, run_s=run_s))
 
     def cancel(self, index: int) -> None:

@@ -510,6 +510,14 @@ def test_earlier_attempts_are_told_in_notes() -> None:
     assert second in printed(found)
 
 
+def test_errors_of_methods_name_the_method() -> None:
+    """A class may have many."""
+    info = replace(to_error_info(caught(lambda: raise_it(ValueError("no")))), method="predict")
+    assert from_error_info(info, function_name="Model").__notes__ == ["in function 'Model.predict'"]
+    exited = from_error_info(ErrorInfo(kind="exit", message="", exit_code=3, method="m"), function_name="C")
+    assert str(exited) == "function 'C.m' called sys.exit() with status 3"
+
+
 def test_attempts_of_errors_of_ours_are_told_too() -> None:
     """Also where nobody knows how many there could have been."""
     info = ErrorInfo(kind="timeout", message="too long", history=(attempt(1, ""),))

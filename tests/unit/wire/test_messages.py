@@ -64,9 +64,15 @@ GOLDEN = [
 ]  # fmt: skip
 
 
+def begins_with(sent: Any, wire: Any) -> bool:
+    """Tell whether only fields were appended, also to the messages inside."""
+    if not isinstance(wire, list):
+        return bool(sent == wire)
+    return len(sent) >= len(wire) and all(map(begins_with, sent, wire))
+
+
 @pytest.mark.parametrize(("made", "wire"), GOLDEN, ids=["input", "result", "wake"])
 def test_layout_of_the_hot_messages_is_kept(made: Any, wire: list[Any]) -> None:
     """The messages that peers of different releases exchange keep their place on the wire; fields are only appended."""
-    sent = msgpack.unpackb(encode(made))
-    assert sent[: len(wire)] == wire
+    assert begins_with(msgpack.unpackb(encode(made)), wire)
     assert decode(type(made), msgpack.packb(wire)) == made

@@ -31,6 +31,16 @@ def test_the_first_word_on_an_input_stands() -> None:
     assert one.results[10].status == "error"
 
 
+def test_an_error_says_which_method_ran() -> None:
+    """Whoever asks for it may know the id of the call only."""
+    one = Held(1, "in", "lo", pack(10, method="m"), object(), 1, 0.0)
+    one.start("ta-1", 1.0)
+    one.fail(10, raised())
+    error = one.results[10].error
+    assert error is not None
+    assert error.method == "m"
+
+
 def test_the_outcome_is_in_order() -> None:
     """However the results came."""
     one = running(3)
