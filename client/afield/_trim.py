@@ -30,6 +30,9 @@ def _file(module: ModuleType) -> str:
     return os.path.abspath(module.__file__ or "")
 
 
+UNWRAP: Final = "unwrap"
+"""Name of the method that raises what came from a container (`CallOutcome`)."""
+
 _INNER: Final = (
     os.path.dirname(os.path.abspath(__file__)) + os.sep,
     *(os.path.dirname(_file(module)) + os.sep for module in (anyio, asyncio, concurrent.futures)),
@@ -177,8 +180,11 @@ def _is_meant(error: BaseException, entries: list[TracebackType]) -> bool:
         map(_frames.is_rebuilt, entries)
     ):
         return True
-    # Raised by code of the user's that ours called here, such as an iterator of inputs.
-    return bool(entries) and not _is_inner(entries[-1])
+    if not entries:
+        return False
+    # Raised by code of the user's that ours called here, such as an iterator of inputs; or it came from a container
+    # in which no line of the user's had run yet.
+    return not _is_inner(entries[-1]) or entries[-1].tb_frame.f_code.co_name == UNWRAP
 
 
 def _is_inner(entry: TracebackType) -> bool:

@@ -57,6 +57,8 @@ class Outcomes:
             kind, error = "internal", error.told
         if isinstance(error, SystemExit) and phase == "exception":
             exit_status(error)  # it prints a message, if the user gave one
+        if phase == "exception" and _is_wrong_call(error):
+            error.__traceback__ = None  # our frame, which called the function; it says nothing
         info = to_error_info(error, kind=kind, container_id=self._container_id, home=self._home)
         return InputResult(index=index, status="error", run_s=run_s, error=self._bounded(info, call_id))
 
@@ -94,3 +96,9 @@ class Outcomes:
             text = f"{info.traceback}\n(the exception itself is not here: {error})"
             return replace(info, exception=None, traceback=text)
         return replace(info, exception=stored)
+
+
+def _is_wrong_call(error: BaseException) -> bool:
+    """Tell whether a call failed before any line of the function ran: it does not take these arguments."""
+    trace = error.__traceback__
+    return type(error) is TypeError and trace is not None and trace.tb_next is None

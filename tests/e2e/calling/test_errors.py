@@ -2,6 +2,7 @@
 
 import signal
 import traceback
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,6 +18,16 @@ def test_original_type(fleet: ModuleType) -> None:
     text = "".join(traceback.format_exception(caught.value))
     assert "raise ValueError(text)" in text
     assert "fail_plain" in text
+
+
+@pytest.mark.parametrize("function", ["square", "async_square", "count_up", "async_count_up"])
+def test_wrong_arguments(fleet: ModuleType, function: str) -> None:
+    """Python's own complaint, at the line of the call: no line of ours, here or there, says more."""
+    called = getattr(fleet, function)
+    with pytest.raises(TypeError, match=rf"{function}\(\) missing 1 required positional argument") as caught:
+        list(called.remote_gen()) if "count" in function else called.remote()
+
+    assert {entry.path for entry in caught.traceback} == {Path(__file__)}
 
 
 def test_attributes(fleet: ModuleType) -> None:

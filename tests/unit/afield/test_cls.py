@@ -62,8 +62,16 @@ class Own:
         return self.sum
 
 
+@app.cls()
+class Doubles:
+    @afield.method()
+    def run(self, values: list[int]) -> list[int]:
+        return [2 * value for value in values]
+
+
 counter: Any = Counter
 own: Any = Own
+doubles: Any = Doubles
 
 
 def test_local_calls_share_one_instance() -> None:
@@ -173,7 +181,7 @@ def test_other_settings_make_another_class() -> None:
     assert service._base is counter._service
     assert loads_call(service._params) == ((), {"start": 5})
     assert made().add.local(1) == 1
-    assert own.with_batching(max_batch_size=2, wait_ms=1)._service._options.batching.max_batch_size == 2
+    assert doubles.with_batching(max_batch_size=2, wait_ms=1)._service._options.batching.max_batch_size == 2
     assert counter.with_options()._service._options is None
 
 
