@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import calls, commands, footprint, payloads
-from benchmarks.figures import Figure, show, store
+from benchmarks import bare_path, calls, commands, footprint, history, payloads
+from benchmarks.figures import Figure, now, show, store
 from benchmarks.stack import running_platform
 
 ON_PLATFORM: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
-    "idle": footprint.idle,  # first: nobody has used the platform yet
+    "idle": footprint.idle,
     "warm": lambda _: calls.warm(),
     "map": lambda _: calls.maps(),
     "cold": lambda _: calls.colds(),
@@ -29,26 +29,44 @@ def main() -> int:
     parser.add_argument("what", nargs="*", metavar="what", help=f"some of {', '.join(names)}; all by default")
     parser.add_argument("--strict", action="store_true", help="fail when a figure misses what it must reach")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where the JSON goes")
+    parser.add_argument(
+        "--history", type=Path, default=Path("build/bench-history.json"), help="the figures to compare with"
+    )
     args = parser.parse_args()
     unknown = set(args.what) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     began = time.monotonic()
-    figures = _measure(set(args.what) or set(names))
-    show(figures)
-    store(figures, args.output, took=time.monotonic() - began)
+    bare, *figures = _measure(set(args.what) or set(names))
+    show([bare, *figures])
+    store([bare, *figures], args.output, took=time.monotonic() - began)
     print(f"stored in {args.output}")
+    _compare(args.history, figures, bare.value)
     return 1 if args.strict and any(each.verdict == "MISSED" for each in figures) else 0
 
 
+def _compare(path: Path, figures: list[Figure], bare_ms: float) -> None:
+    """Say what has moved since the last run on this machine, and keep this one."""
+    past = history.read(path)
+    if not past:
+        print("there are no earlier figures of this machine to compare with")
+    else:
+        lines = history.moved(past, figures, bare_ms)
+        percent = (history.MOVED - 1) * 100
+        print("\n".join(lines) or f"nothing has moved by more than {percent:.0f} % since the last run")
+    history.write(path, past, figures, bare_ms, now())
+
+
 def _measure(chosen: set[str]) -> list[Figure]:
-    figures: list[Figure] = []
-    on_platform = [name for name in ON_PLATFORM if name in chosen]
-    if on_platform:
-        with running_platform() as record:
-            for name in on_platform:
-                _say(name)
-                figures += ON_PLATFORM[name](record)
+    """Return the bare path, with which all else is compared, and what was chosen."""
+    with running_platform() as record:
+        # Before anybody uses the platform.
+        figures = list(ON_PLATFORM["idle"](record)) if "idle" in chosen else []
+        _say("the bare path")
+        figures.insert(0, bare_path.figure(record))
+        for name in [name for name in ON_PLATFORM if name in chosen and name != "idle"]:
+            _say(name)
+            figures += ON_PLATFORM[name](record)
     for name, measure in BY_ITSELF.items():
         if name in chosen:
             _say(name)

@@ -7,12 +7,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from afield._bus.connection import Bus, BusAddress
 from afield._bus.msg import Msg
 from afield._wire.streams import RESULTS, StreamSpec, input_stream
 from afield_common.jetstream import JetStream
+from benchmarks.figures import Figure, percentile
+from benchmarks.tap import listening
 
+NAME = "bare durable path, p50"
 CALLS = 1000
 WARM_UP = 100
 
@@ -33,6 +37,20 @@ async def streams(address: BusAddress) -> AsyncIterator[None]:
         finally:
             for name in ("BENCH_IN", "BENCH_OUT"):
                 await jet.request(f"STREAM.DELETE.{name}")
+
+
+def figure(record: dict[str, Any]) -> Figure:
+    """Measure the bare path on a platform."""
+    user, _, secret = record["operator"].partition(":")
+    times = asyncio.run(_beside(BusAddress(record["server"], user, secret), record))
+    detail = f"{len(times):,} messages there and back through two streams, p99 {percentile(times, 99) * 1e3:.2f} ms"
+    return Figure(name=NAME, value=percentile(times, 50) * 1e3, unit="ms", detail=detail)
+
+
+async def _beside(address: BusAddress, record: dict[str, Any]) -> list[float]:
+    async with streams(address):
+        with listening(record):
+            return await measure(address)
 
 
 async def measure(address: BusAddress) -> list[float]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -80,19 +80,29 @@ def show(figures: Sequence[Figure]) -> None:
     console.print(table)
 
 
+def this_machine() -> dict[str, Any]:
+    """Return what figures depend on, as far as it can be told."""
+    return {
+        "cores": os.cpu_count(),
+        "host": platform.node(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def now() -> str:
+    """Return the time as it is stored."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def store(figures: Sequence[Figure], path: Path, *, took: float) -> None:
     """Write the figures as JSON, with the machine and the time they were measured at."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "measured_at": now(),
         "took_s": round(took, 1),
-        "machine": {
-            "cores": os.cpu_count(),
-            "load": os.getloadavg()[0],
-            "kernel": platform.release(),
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-        },
+        "machine": {**this_machine(), "load": os.getloadavg()[0]},
         "figures": [{**asdict(each), "verdict": each.verdict} for each in figures],
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -6,14 +6,8 @@ Beside it: the same way over the bare bus, without functions, and the steps that
 """
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic_ns
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -22,6 +16,7 @@ from afield._bus.connection import BusAddress
 from benchmarks import bare_path, parts
 from benchmarks.figures import open_console, percentile
 from benchmarks.stack import running_platform
+from benchmarks.tap import listening, noted
 from benchmarks.workloads import app, moments
 
 CALLS = 500
@@ -72,10 +67,10 @@ async def _with_streams(
     address: BusAddress, record: dict[str, Any]
 ) -> tuple[dict[str, list[int]], list[Call], list[float]]:
     async with bare_path.streams(address):
-        with _wiretap(record) as tap:
+        with listening(record) as tap:
             bare = await bare_path.measure(address)
             calls = await asyncio.to_thread(_call)
-            seen = _noted(tap)
+            seen = noted(tap)
     return _combine(calls, seen), calls, bare
 
 
@@ -87,33 +82,6 @@ def _call() -> list[Call]:
             begins, ends = moments.remote()
             calls.append(Call(called, begins, ends, monotonic_ns()))
     return calls
-
-
-@contextmanager
-def _wiretap(record: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
-    env = {**os.environ, "BENCH_SERVER": record["server"], "BENCH_TOKEN": record["operator"]}
-    command = [sys.executable, "-m", "benchmarks.wiretap"]
-    with subprocess.Popen(
-        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            said = _pipe(process.stdout).readline()
-            if said.strip() != "ready":
-                raise RuntimeError(f"the wiretap did not start: it said {said!r}")
-            yield process
-        finally:
-            process.kill()
-
-
-def _noted(tap: "subprocess.Popen[str]") -> list[tuple[str, str, int]]:
-    """Close the tap's standard input, and read what it noted."""
-    _pipe(tap.stdin).close()
-    return [(hop, call_id, at) for hop, call_id, at in json.load(_pipe(tap.stdout))]
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
 
 
 def _combine(calls: list[Call], seen: list[tuple[str, str, int]]) -> dict[str, list[int]]:

@@ -1,0 +1,71 @@
+"""What `make bench` found on this machine before, and what has moved since.
+
+Machines are noisy, so a figure is compared beside the bare durable path that was measured in the same run: a call that
+takes 1.5 times as long as that took 1.5 times as long on a slower day, too.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from benchmarks.figures import Figure, this_machine
+
+MOVED: Final = 1.15
+"""A figure that is so many times what it was, or less than its inverse, has moved."""
+
+
+class Past(NamedTuple):
+    """A figure of an earlier run."""
+
+    value: float
+    unit: str
+    bare_ms: float
+    """The bare path in that run."""
+    measured_at: str
+
+
+def read(path: Path) -> dict[str, Past]:
+    """Return the latest figures that were stored on this machine, by name; none from another one."""
+    if not path.exists():
+        return {}
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if document["machine"] != this_machine():
+        return {}
+    return {name: Past(**past) for name, past in document["figures"].items()}
+
+
+def write(path: Path, past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float, at: str) -> None:
+    """Store the figures of a run; what was not measured this time is kept as it is."""
+    latest = {**past, **{each.name: Past(each.value, each.unit, bare_ms, at) for each in figures}}
+    document: dict[str, Any] = {
+        "machine": this_machine(),
+        "figures": {name: each._asdict() for name, each in latest.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def moved(past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float) -> list[str]:
+    """Return a line for each figure that has moved."""
+    lines = []
+    for each in figures:
+        before = past.get(each.name)
+        if before is None or before.unit != each.unit:
+            continue
+        was, now = _beside(before.value, before.unit, before.bare_ms), _beside(each.value, each.unit, bare_ms)
+        if was <= 0 or now <= 0 or 1 / MOVED <= now / was <= MOVED:
+            continue
+        word = "better" if (now < was) == (each.better == "lower") else "WORSE"
+        lines.append(
+            f"{word}: {each.name} was {before.value:,.3g} {each.unit} ({before.measured_at}) and is "
+            f"{each.value:,.3g} {each.unit}, {now / was:.2f} times that beside the bare path"
+        )
+    return lines
+
+
+def _beside(value: float, unit: str, bare_ms: float) -> float:
+    """Return a figure as a multiple of the bare path, where it is a time or a rate; sizes and shares as they are."""
+    if unit in ("ms", "s"):
+        return value / bare_ms
+    return value * bare_ms if unit.endswith("/s") else value
