@@ -1,6 +1,7 @@
 """A platform to measure: started for the benchmarks alone, in a folder of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def fresh_home() -> Iterator[Path]:
 @contextmanager
 def running_platform() -> Iterator[dict[str, Any]]:
     """Run a platform for the block, and yield its record; `app.run()` in the block uses it."""
+    before = signal.signal(signal.SIGTERM, _terminated)
     with fresh_home():
         subprocess.run([*AFIELD, "up", "--detach"], check=True, stdout=subprocess.DEVNULL)
         try:
@@ -43,6 +45,12 @@ def running_platform() -> Iterator[dict[str, Any]]:
             yield record
         finally:
             subprocess.run([*AFIELD, "down"], check=True, stdout=subprocess.DEVNULL)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(signum: int, _: object) -> None:
+    """End in order: the platform belongs to this process alone."""
+    raise SystemExit(128 + signum)
 
 
 def processes(record: dict[str, Any]) -> list[psutil.Process]:
