@@ -6,7 +6,7 @@ ARGS ?=
 # Tests mostly wait for processes and servers, so more of them than cores run at once.
 JOBS ?= 4
 
-.PHONY: help demo test explore chaos check bench trace format lock diagrams clean env env-dev
+.PHONY: help demo test explore chaos check bench bench-scaling trace format lock diagrams clean env env-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make chaos    kill and pause every part, again and again: hours  (ARGS="kill-worker --rounds 2" chooses)'
 	@echo 'make check    format, lint, types, architecture rules, diagrams'
 	@echo 'make bench    measure, print a table, store build/bench.json    (ARGS="warm cold" chooses some)'
+	@echo 'make bench-scaling   what a call and a map cost as functions, containers, queues and clients grow in number'
 	@echo 'make trace    where the time of one warm call goes, hop by hop'
 	@echo 'make format   format the code and mend what the linter can'
 	@echo 'make lock     write the lock files anew from pyproject.toml     (ARGS=--upgrade takes newer versions)'
@@ -49,6 +50,9 @@ check: env-dev
 
 bench: env-dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scaling: env-dev
+	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 trace: env-dev
 	@$(BIN)/python -m benchmarks.trace_call $(ARGS)

@@ -19,7 +19,7 @@ class FunctionCurrentStats:
     """How busy a function is, as the platform last heard."""
 
     backlog: int
-    """Inputs that wait; those of a map that travel together count once."""
+    """Inputs that wait; of messages that carry several they are counted by their mean."""
     num_total_runners: int
     """Containers."""
     num_running_inputs: int
