@@ -88,7 +88,7 @@ def _attempts(evidence: Evidence) -> tuple[tuple[str, ...], int]:
         if extra <= 0:
             continue
         repeats += extra
-        explained = _explained(mine, stored_at.get(recipe.number), evidence.applied)
+        explained = _explained(mine, stored_at.get(recipe.number), evidence)
         if explained < extra:
             found.append(
                 f"input {recipe.number} ({recipe.kind}) ran {len(mine)} times, {extra} too many, "
@@ -97,16 +97,19 @@ def _attempts(evidence: Evidence) -> tuple[tuple[str, ...], int]:
     return tuple(found), repeats
 
 
-def _explained(runs: list[Execution], stored_at: float | None, applied: list[Applied]) -> int:
+def _explained(runs: list[Execution], stored_at: float | None, evidence: Evidence) -> int:
     return sum(
-        any(_explains(fault, before, after, stored_at) for fault in applied)
+        any(_explains(fault, before, after, stored_at, evidence.takeover) for fault in evidence.applied)
         for before, after in pairwise(runs)
     )
 
 
-def _explains(fault: Applied, before: Execution, after: Execution, stored_at: float | None) -> bool:
+def _explains(
+    fault: Applied, before: Execution, after: Execution, stored_at: float | None, takeover: float
+) -> bool:
     """Whether a fault can be the reason for a second execution: it came between them, and before the result was safe."""
-    if not (before.at <= fault.ended + LAG and fault.began <= after.at):
+    over = fault.ended + LAG + (takeover if fault.strike.target in ("nats-server", "meta-leader") else 0.0)
+    if not (before.at <= over and fault.began <= after.at):
         return False
     if fault.strike.target == "clock":
         return False  # what the time is decides nothing of that kind

@@ -140,7 +140,9 @@ class Platform:
         for keeper in self.extra:
             await anyio.to_thread.run_sync(keeper.stop)
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(
+                signal.SIGTERM
+            )  # not SIGINT, which a program in the background may ignore
             try:
                 await anyio.to_thread.run_sync(self._process.wait, STOP_S)
             except subprocess.TimeoutExpired:

@@ -64,6 +64,11 @@ class Delivery:
         return self._field(1)
 
     @property
+    def stored_ns(self) -> int:
+        """When the message was stored, in Unix nanoseconds: later messages of its stream have later times."""
+        return self._field(3)
+
+    @property
     def pending(self) -> int:
         """How many messages wait behind it in the consumer."""
         return self._field(4)

@@ -44,6 +44,7 @@ class Held:
     """One delivered pack, from its delivery to its acknowledgement (or return)."""
 
     __slots__ = (
+        "again",
         "args",
         "begun",
         "cancelled",
@@ -88,6 +89,7 @@ class Held:
         losses_seen: int = 0,
         deaths: int = 0,
         fetching: bool = False,
+        again: bool = False,
     ) -> None:
         self.token = token
         """This worker's number for the pack, as frames carry it."""
@@ -104,6 +106,8 @@ class Held:
         """How many of the losses among them this worker saw itself; others may have sent it back unharmed."""
         self.deaths = deaths
         """How many of them were deaths of workers that ran it."""
+        self.again = again
+        """Whether an earlier run of it may have come to an end."""
         self.has_blobs = fetching
         """Whether some arguments are blobs."""
         self.phase: PackPhase = "fetching" if fetching else "waiting"

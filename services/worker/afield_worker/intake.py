@@ -67,10 +67,8 @@ class Intake:
             if arg.__class__ is not bytes:
                 fetch = True
         num_delivered = delivery.num_delivered
-        deaths = 0
-        if num_delivered > 1 and self._pool.comes_again(subject, num_delivered):
-            fetch = True
-            deaths = self._pool.deaths(message_of(delivery.reply))
+        again = self._pool.comes_again(pack.function_id, lane, subject, num_delivered, delivery.stored_ns)
+        deaths = self._pool.deaths(message_of(delivery.reply)) if again else 0
         self._estate.hold(delivery, deaths)
         self._do(
             self._pool.delivery(
@@ -83,6 +81,7 @@ class Intake:
                 now=time.monotonic(),
                 wait=_wait(pack) if pack.not_before else 0.0,
                 fetch=fetch,
+                again=again,
                 deaths=deaths,
             )
         )
@@ -98,7 +97,7 @@ class Intake:
             unreadable = self._unreadable.pop(held.subject, "")
             if unreadable:
                 raise ValueError(f"the input cannot be read by this worker: {unreadable}")
-            if held.num_delivered > 1 and (end := await self._earlier.end(held)) is not None:
+            if held.again and (end := await self._earlier.end(held)) is not None:
                 await self._earlier.send_on(held, end.moves)
                 self._do(self._pool.ended_before(held, end.elsewhere, time.monotonic()))
                 return

@@ -101,6 +101,7 @@ class Ledger:
         now: float,
         *,
         fetching: bool,
+        again: bool = False,
         deaths: int = 0,
     ) -> Held:
         """Hold a pack that was delivered."""
@@ -118,6 +119,7 @@ class Ledger:
             losses_seen=self._lost.get(subject),
             deaths=deaths,
             fetching=fetching,
+            again=again,
         )
         self.held[subject] = held
         if self._progress_at == inf:

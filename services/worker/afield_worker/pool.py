@@ -94,11 +94,12 @@ class Pool:
         now: float,
         wait: float = 0.0,
         fetch: bool = False,
+        again: bool = False,
         deaths: int = 0,
     ) -> list[Instruction]:
         """A pack was delivered. `wait`: seconds before it may start; `fetch`: its arguments are not on this host.
 
-        `deaths`: how many workers are known to have died while they ran it.
+        `again`: it may have been run before, see `comes_again`; it is fetched, too. `deaths`: how many workers are known to have died while they ran it.
         """
         slots = self.functions.get(pack.function_id)
         if slots is not None:
@@ -111,7 +112,15 @@ class Pool:
                 out = [self._ledger.refuse(delivery, subject, wait)]
             else:
                 held = self._ledger.take(
-                    subject, lane, pack, delivery, num_delivered, now, fetching=fetch, deaths=deaths
+                    subject,
+                    lane,
+                    pack,
+                    delivery,
+                    num_delivered,
+                    now,
+                    fetching=fetch or again,
+                    again=again,
+                    deaths=deaths,
                 )
                 out = self._feeder.admit(slots, held, now)
         return out if slots is None else self._feeder.go_on(slots, now, out)
@@ -132,9 +141,14 @@ class Pool:
             self._ledger.settle(held, "", out)
         return self._feeder.go_on(slots, now, out)
 
-    def comes_again(self, subject: str, num_delivered: int) -> bool:
+    def comes_again(
+        self, function_id: str, lane: Lane, subject: str, num_delivered: int, stored_ns: int
+    ) -> bool:
         """Tell whether a delivery may be of a pack that was run before, and must be looked at first (see `Fetch`)."""
-        return self._ledger.comes_again(subject, num_delivered)
+        if num_delivered > 1:
+            return self._ledger.comes_again(subject, num_delivered)
+        slots = self.functions.get(function_id)
+        return slots is not None and slots.behind(lane, stored_ns)
 
     def deaths(self, message: str) -> int:
         """Return how many workers are known to have died while they ran a message."""

@@ -35,6 +35,7 @@ class Slots:
         "free",
         "hi_at",
         "mean",
+        "newest",
         "outstanding",
         "pulling",
         "record",
@@ -55,6 +56,8 @@ class Slots:
         """Recent mean of seconds per pack; None while unknown."""
         self.outstanding: dict[Lane, int] = dict.fromkeys(LANES, 0)
         """Deliveries asked for that have not come."""
+        self.newest: dict[Lane, int] = dict.fromkeys(LANES, 0)
+        """When the newest message was stored that came for the first time, Unix nanoseconds."""
         self.backlog = 0
         """Messages that `hi` still held for anybody when its last delivery left it."""
         self.hi_at = 0.0
@@ -228,6 +231,17 @@ class Slots:
         if lane == "hi":
             self.backlog = pending
             self.hi_at = now
+
+    def behind(self, lane: Lane, stored_ns: int) -> bool:
+        """Take note of a first delivery; tell whether its message is older than one that came before.
+
+        Consumers deliver in the order of their stream. So this one's server has forgotten deliveries: it was started
+        anew, or took over from another one, and had not heard of the latest. This may be one of them.
+        """
+        if stored_ns < self.newest[lane]:
+            return True
+        self.newest[lane] = stored_ns
+        return False
 
     def stop_pulling(self) -> None:
         """Forget what was asked for."""

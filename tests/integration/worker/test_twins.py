@@ -14,6 +14,7 @@ from afield._wire import subjects
 from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord, RetryPolicy
 from afield._wire.messages import Attempt, InputResult, Move, ResultPack, Status
+from afield._wire.streams import consumer_config
 from afield._wire.subjects import Pack
 from afield.serialization import dumps, loads
 from afield_worker.service import WorkerService
@@ -221,3 +222,26 @@ async def test_a_worker_that_was_away_comes_too_late(field: Field, tmp_path: Pat
             os.kill(process.pid, signal.SIGCONT)
             process.terminate()
             await process.wait()
+
+
+async def test_a_server_that_forgets_deliveries_makes_nothing_run_twice(
+    field: Field, worker: WorkerService, tmp_path: Path
+) -> None:
+    """A server that takes over may deliver what was run before as if for the first time: after something newer."""
+    record, call_id = await publish(field, tmp_path, 0)
+    consumer = subjects.input_consumer("main", record.function_id, "lo")
+    came = anyio.Event()
+    pull = PullLoop(field.bus, "IN_0", consumer, lambda _: came.set())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pull.run)
+        pull.demand(1)
+        await came.wait()
+        tasks.cancel_scope.cancel()
+    await store(field, call_id, "ok")  # whoever took it has not acknowledged it yet
+    newer = await field.send(record, kind="map", lane="lo", payloads=(serialized(str(tmp_path), 5),))
+    await field.start(worker, record)
+    assert await field.value(newer) == 5
+    await field.jet.request(f"CONSUMER.DELETE.IN_0.{consumer}")
+    await field.jet.create_consumer("IN_0", consumer_config("main", record.function_id, 0, "lo"))
+    await field.drained(record)
+    assert runs(tmp_path) == {"5": 1}

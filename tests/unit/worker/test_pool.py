@@ -19,7 +19,7 @@ from afield_worker.instructions import (
     Settle,
     Unpull,
 )
-from support.pool import CALL, World, pack, raised, record, retries, subject_of
+from support.pool import CALL, World, pack, raised, record, retries
 
 # -- pulling ------------------------------------------------------------------------------------------------
 
@@ -516,16 +516,6 @@ def test_what_was_cancelled_while_an_earlier_run_was_looked_for_stays_cancelled(
     (held,) = world.fetching
     world.take(world.pool.cancels.call(CALL, (), world.now, terminate=False))
     assert world.pool.ended_before(held, frozenset(), world.now) == []
-
-
-def test_only_what_may_have_run_elsewhere_is_looked_at(world: World) -> None:
-    """What this worker itself sent back has not run."""
-    item = pack()
-    assert not world.pool.comes_again(subject_of(item), 1)
-    world.deliver(item)  # no container takes it
-    assert world.of(Nak)
-    assert not world.pool.comes_again(subject_of(item), 2)
-    assert world.pool.comes_again(subject_of(item), 3)
 
 
 def test_an_unknown_error_stays_with_the_fetch(world: World) -> None:

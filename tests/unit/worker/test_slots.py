@@ -120,3 +120,17 @@ def test_the_mean_follows_what_is_measured() -> None:
     new.measure(1.0)
     new.measure(2.0)
     assert new.mean == pytest.approx(1.2)
+
+
+def test_a_server_that_has_forgotten_deliveries_is_noticed() -> None:
+    """What is older than something that came before may have come before, too; each lane has an order of its own."""
+    made = slots()
+    assert [made.behind("lo", at) for at in (10, 20, 15, 20, 21, 20)] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert not made.behind("hi", 5)
