@@ -11,6 +11,10 @@ LAG: Final = 3.0
 """Seconds by which things may be apart: an input that was on its way to its container when the fault came, a result that
 was stored just before it while the acknowledgement of the input was still on its way."""
 
+AWAY: Final = 10.0
+"""Seconds that a nats-server may be away after it was killed: its supervisor starts it later and later; of three, the other
+two elect leaders within 9. What was delivered shortly before runs meanwhile, and may be delivered again afterwards."""
+
 TAIL: Final = 20.0
 """Seconds after the end of a fault in which its stall may lie."""
 
@@ -88,7 +92,7 @@ def _attempts(evidence: Evidence) -> tuple[tuple[str, ...], int]:
         if extra <= 0:
             continue
         repeats += extra
-        explained = _explained(mine, stored_at.get(recipe.number), evidence)
+        explained = _explained(mine, stored_at.get(recipe.number), evidence.applied)
         if explained < extra:
             found.append(
                 f"input {recipe.number} ({recipe.kind}) ran {len(mine)} times, {extra} too many, "
@@ -97,18 +101,17 @@ def _attempts(evidence: Evidence) -> tuple[tuple[str, ...], int]:
     return tuple(found), repeats
 
 
-def _explained(runs: list[Execution], stored_at: float | None, evidence: Evidence) -> int:
+def _explained(runs: list[Execution], stored_at: float | None, applied: list[Applied]) -> int:
     return sum(
-        any(_explains(fault, before, after, stored_at, evidence.takeover) for fault in evidence.applied)
+        any(_explains(fault, before, after, stored_at) for fault in applied)
         for before, after in pairwise(runs)
     )
 
 
-def _explains(
-    fault: Applied, before: Execution, after: Execution, stored_at: float | None, takeover: float
-) -> bool:
+def _explains(fault: Applied, before: Execution, after: Execution, stored_at: float | None) -> bool:
     """Whether a fault can be the reason for a second execution: it came between them, and before the result was safe."""
-    over = fault.ended + LAG + (takeover if fault.strike.target in ("nats-server", "meta-leader") else 0.0)
+    away = AWAY if fault.strike.target in ("nats-server", "meta-leader") else 0.0
+    over = fault.ended + away + LAG
     if not (before.at <= over and fault.began <= after.at):
         return False
     if fault.strike.target == "clock":

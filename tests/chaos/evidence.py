@@ -49,8 +49,6 @@ class Evidence(NamedTuple):
     yielded: list[Yielded]
     stored: list[Stored]
     applied: list[Applied]
-    takeover: float = 0.0
-    """Seconds after the loss of a nats-server in which others elect a leader, which knows of no delivery since; 0 for one."""
 
 
 def arrivals(evidence: Evidence) -> list[float]:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import anyio
 
@@ -37,10 +37,6 @@ class Outcome(NamedTuple):
     def clean(self) -> bool:
         """Whether all is well."""
         return self.findings.clean and not self.leftovers and not self.problem
-
-
-ELECTION_S: Final = 10.0
-"""Seconds until three nats-servers of which one was lost have elected leaders and delivered what waits: 4 to 9, measured."""
 
 
 class Round:
@@ -126,7 +122,6 @@ class Round:
             parse_yielded(yielded),
             watch.stored,
             self._applied,
-            ELECTION_S if self._platform.clustered else 0.0,
         )
 
     def _write_down(self, watch: Watch) -> None:
