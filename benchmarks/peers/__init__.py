@@ -1,0 +1,1 @@
+"""What else calls functions elsewhere, measured beside afield: `make bench-peers`."""
