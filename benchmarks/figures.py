@@ -74,7 +74,7 @@ def show(figures: Sequence[Figure]) -> None:
     if console.width >= _WIDE:
         table.add_column("detail", style="dim")
     for each in figures:
-        cells = [each.name, f"{_number(each.value)} {each.unit}", _number(each.least), _number(each.aim)]
+        cells = [each.name, f"{number(each.value)} {each.unit}", number(each.least), number(each.aim)]
         cells.append(f"[{_COLOURS[each.verdict]}]{each.verdict}[/]" if each.verdict else "")
         table.add_row(*cells, *([each.detail] if console.width >= _WIDE else []))
     console.print(table)
@@ -108,7 +108,8 @@ def store(figures: Sequence[Figure], path: Path, *, took: float) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a figure as it is shown; nothing for None."""
     if value is None:
         return ""
     if value >= 1000:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks.figures import Figure, this_machine
+from benchmarks.figures import Figure, number, this_machine
 
 MOVED: Final = 1.15
 """A figure that is so many times what it was, or less than its inverse, has moved."""
@@ -58,8 +58,8 @@ def moved(past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float) -
             continue
         word = "better" if (now < was) == (each.better == "lower") else "WORSE"
         lines.append(
-            f"{word}: {each.name} was {before.value:,.3g} {each.unit} ({before.measured_at}) and is "
-            f"{each.value:,.3g} {each.unit}, {now / was:.2f} times that beside the bare path"
+            f"{word}: {each.name} was {number(before.value)} {each.unit} ({before.measured_at}) and is "
+            f"{number(each.value)} {each.unit}, {now / was:.2f} times that beside the bare path"
         )
     return lines
 
