@@ -12,8 +12,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any, TextIO, cast
 
-import structlog
-
+from afield_common.plain_structlog import structlog
 from afield_common.settings import LogFormat, LogLevel
 
 Logger = structlog.typing.FilteringBoundLogger
