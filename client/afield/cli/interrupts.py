@@ -5,7 +5,6 @@ second later or more, ends it at once. (Sooner is no impatience: a terminal and 
 Once the command cleans up (see `hold`), the first one only changes the exit status.
 """
 
-import asyncio
 import atexit
 import os
 import select
@@ -94,6 +93,7 @@ def late() -> Terminated | None:
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end, as asyncio.run does; the first signal cancels it, and Terminated is raised then."""
+    import asyncio  # half of what a command takes to start
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

@@ -5,7 +5,6 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from afield._parameter import NO_DEFAULT
 from afield.cli.errors import WrongUseError
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def _constructor_parameters(user_cls: type, declared: list[str]) -> list[inspect
         # Of `*args` and `**kwargs` a command line gives none.
         named = [each for each in own.parameters.values() if each.kind in _NAMED]
         return [each.replace(kind=each.KEYWORD_ONLY) for each in named[1:]]
+    from afield._parameter import NO_DEFAULT
+
     hints = _hints(user_cls)
     made = []
     for name in declared:
