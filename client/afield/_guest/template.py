@@ -21,11 +21,8 @@ from afield._guest import cstdio, processes
 from afield._guest.control import DESCRIPTORS, SNAPSHOT_DESCRIPTORS, ControlSocket
 from afield._guest.crashes import Crash
 from afield._guest.errors import GuestError, LinkClosedError
+from afield._guest.variables import CONTROL_FD
 from afield._wire.guest import Exited, Fork, Forked, Kill
-
-FD_VARIABLE: Final = "AFIELD_TEMPLATE_FD"
-MARK: Final = "AFIELD_TEMPLATE"
-"""Environment variable with the template's id. All that descends from it carries the mark."""
 
 LEFTOVER_PATIENCE: Final = 2.0
 """Seconds that the end of a container waits for what it left behind to die."""
@@ -198,7 +195,7 @@ def _note(*_: object) -> None:
 def main() -> None:
     """Run the fork server; in a forked child, become the container."""
     parent = os.getppid()
-    fd = int(os.environ.pop(FD_VARIABLE))
+    fd = int(os.environ.pop(CONTROL_FD))
     os.set_inheritable(fd, False)
     # Not SIGKILL: with a handler it can still kill what its containers started, even if nobody else sweeps.
     processes.die_with(parent, signal.SIGTERM)

@@ -9,11 +9,11 @@ from functools import partial
 from signal import Signals
 
 from afield_platform.backoff import Backoff
+from afield_platform.early import READY_FD, Early
 from afield_platform.linux import die_with_parent
 from afield_platform.output import Output
 from afield_platform.reactor import Reactor
 
-READY_FD = "AFIELD_READY_FD"
 _CHUNK = 2**16
 _REST = 2**20
 
@@ -43,6 +43,8 @@ class Child:
         self.started_at = 0.0
         """Unix time."""
         self.starts = 0
+        self.early: Early | None = None
+        """A process that waits to be this one, for its first start."""
         self.addresses: dict[str, str] = {}
         """Role to address, for each role that has said it is ready since the last start."""
         self._reactor = reactor
@@ -65,36 +67,20 @@ class Child:
     def start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Start it. Raises OSError when the program cannot be started."""
         assert self.pid == 0
-        out_r, out_w = os.pipe()
-        ready_r, ready_w = os.pipe()
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=out_w,
-                stderr=out_w,
-                env={**env, READY_FD: str(ready_w)},
-                cwd="/",
-                pass_fds=(ready_w,),
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread holds a lock: echo only writes
-                start_new_session=True,  # a Ctrl-C on the terminal is for the supervisor alone
-            )
-        except BaseException:
-            os.close(out_r)
-            os.close(ready_r)
-            raise
-        finally:
-            os.close(out_w)
-            os.close(ready_w)
-        self._process = process
+        early, self.early = self.early, None
+        if early is None:
+            self._process, output, ready = _spawn(argv, env)
+            self.pid = self._process.pid
+        else:
+            self.pid, output, ready = early.pid, early.output, early.ready
+            early.go(argv, env)
         self.output.tail.clear()  # last words are those of this life
-        self.pid = process.pid
         self.starts += 1
         self.started_at = time.time()
         self._started = time.monotonic()
         self.addresses = {}
-        self._listen(out_r, self._heard)
-        self._listen(ready_r, _Lines(self._told).feed)
+        self._listen(output, self._heard)
+        self._listen(ready, _Lines(self._told).feed)
 
     def signal(self, signum: int) -> None:
         """Send it a signal; harmless when it does not run."""
@@ -103,10 +89,10 @@ class Child:
 
     def ended(self, status: int) -> str:
         """Note that it was reaped with this wait status; return how it ended, in words."""
-        assert self._process is not None
         code = os.waitstatus_to_exitcode(status)
-        self._process.returncode = code  # reaped by us, so Popen must not wait
-        self._process = None
+        if self._process is not None:
+            self._process.returncode = code  # reaped by us, so Popen must not wait
+            self._process = None
         for fd in list(self._consumers):
             self._read_rest(fd)
         self.pid = 0
@@ -157,6 +143,32 @@ class Child:
         self.addresses[role] = address
         if self._on_ready is not None:
             self._on_ready(self, role, address)
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", int, int]:
+    """Start a process; return it with the reading ends of its output and of its readiness lines."""
+    out_r, out_w = os.pipe()
+    ready_r, ready_w = os.pipe()
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out_w,
+            stderr=out_w,
+            env={**env, READY_FD: str(ready_w)},
+            cwd="/",
+            pass_fds=(ready_w,),
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - no other thread holds a lock: echo only writes
+            start_new_session=True,  # a Ctrl-C on the terminal is for the supervisor alone
+        )
+    except BaseException:
+        os.close(out_r)
+        os.close(ready_r)
+        raise
+    finally:
+        os.close(out_w)
+        os.close(ready_w)
+    return process, out_r, ready_r
 
 
 class _Lines:

@@ -28,6 +28,11 @@ def die_with_parent() -> Callable[[], None]:
     return after_fork
 
 
+def end_with_parent() -> None:
+    """Be killed when the thread that started this process ends. The caller looks whether it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
         code = ctypes.get_errno()

@@ -10,9 +10,8 @@ permissions that its work needs; an allow list denies everything else. The roles
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from afield._wire import subjects
 from afield_platform.roles import Role, SecretName
@@ -21,8 +20,7 @@ _API: Final = "$JS.API"
 _ALL: Final = ">"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grant:
+class Grant(NamedTuple):
     """What one role may publish and subscribe to. With `answers`, it may also reply to what it receives."""
 
     publish: tuple[str, ...]
@@ -44,8 +42,7 @@ def grants(shards: int) -> dict[Role, Grant]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Peers:
+class Peers(NamedTuple):
     """The cluster that a server is part of. All its servers have the same users, and names of their own."""
 
     cluster: str

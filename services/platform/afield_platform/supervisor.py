@@ -11,6 +11,7 @@ from afield import _cgroups, _marks
 from afield._launch import PlatformFolder
 from afield_platform import linux
 from afield_platform.child import Child
+from afield_platform.early import Early
 from afield_platform.files import write_json
 from afield_platform.fleet import Fleet
 from afield_platform.full_disk import FullDisk
@@ -41,8 +42,9 @@ class Supervisor:
     make_ground: ClassVar[type[Ground]] = Ground
     """What the processes stand on; a test may have other ground."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, early: Early | None = None) -> None:
         self._options = options
+        self._early = early
         self._paths = Paths(options.folder)
         self._state: Literal["starting", "ready", "stopping"] = "starting"
         self._failure = ""
@@ -88,10 +90,14 @@ class Supervisor:
         nats = self._child("nats-server", ["nats-server"], on_line=self._nats_said)
         groups = [[role] for role in SERVICES] if self._options.separate else [list(SERVICES)]
         services = [self._child(g[0] if len(g) == 1 else "services", g, echo=self._echo) for g in groups]
+        if self._early is not None:
+            services[0].early = self._early
         self._fleet = Fleet(nats, services, ground, self._reactor, self, self._options.id)
         self._reactor.on_signal(signal.SIGCHLD, self._fleet.reap)
         self._reactor.call_later(START_TIMEOUT, self._start_is_late)
         self._fleet.start_all()
+        if self._early is not None:
+            self._fleet.reap()  # it may have ended before anybody listened for that
 
     def _child(
         self,

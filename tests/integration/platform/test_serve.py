@@ -9,7 +9,8 @@ import pytest
 
 from afield_common.service import Service
 from afield_common.settings import Settings
-from afield_platform.serve import FirstStartError, Host, secret_settings
+from afield_platform.hosting import FirstStartError, Host
+from afield_platform.serve import secret_settings
 from support.nats import NatsServer
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 
 from afield import _marks
-from afield._guest.template import MARK
+from afield._guest.variables import MARK
 
 
 def sweep(mark: str, leaders: Collection[int]) -> list[int]:
