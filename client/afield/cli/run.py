@@ -154,11 +154,20 @@ def _run(ref: Ref, arguments: tuple[str, ...], options: Options, given: str) -> 
             results.check(candidate.target.raw_f, candidate.name)
         if platform is None:  # `--help` was an argument for the function after all
             platform = stack.enter_context(prestarted())
+        _get_ready()
         platform.wait()
         with _output(options):
             result = _call(candidate, chosen, options)
             if options.write_result is not None:
                 results.write(result, options.write_result, candidate.name)
+
+
+def _get_ready() -> None:
+    """Start what the first call needs while the platform starts."""
+    from afield import output  # noqa: F401 - imported for later
+    from afield._portal import get_portal
+
+    get_portal()
 
 
 def _call(candidate: Candidate, arguments: Arguments, options: Options) -> Any:

@@ -3,11 +3,13 @@
 A service that fails is started again, after a pause that grows, and the others do not notice.
 """
 
+import gc
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import anyio
+import anyio.to_thread
 
 from afield._bus.connection import Bus
 from afield_common import log
@@ -84,11 +86,36 @@ def root_cause(error: BaseException | None) -> BaseException | None:
     return error
 
 
-async def serve(hosts: Sequence[Host]) -> None:
-    """Run services until SIGTERM or SIGINT; the third signal ends the process at once."""
+class Planned(NamedTuple):
+    """A service that is yet to be imported."""
+
+    load: Callable[[], type[Service[Any]]]
+    settings: Settings
+
+
+async def serve(services: Sequence[Planned]) -> None:
+    """Run services until SIGTERM or SIGINT; the third signal ends the process at once.
+
+    Each is imported in a thread, and starts while those behind it are imported: the first one makes streams meanwhile.
+    """
+    hosts: list[Host] = []
+    stopped: list[str] = []
+
+    def stop(reason: str) -> None:
+        stopped.append(reason)
+        for host in hosts:
+            host.stop(reason)
+
     async with anyio.create_task_group() as signals:
-        await signals.start(stop_on_signals, *(host.stop for host in hosts))
+        await signals.start(stop_on_signals, stop)
         async with anyio.create_task_group() as tasks:
-            for host in hosts:
+            for load, settings in services:
+                host = Host(await anyio.to_thread.run_sync(load), settings)
+                if stopped:
+                    break
+                hosts.append(host)
                 tasks.start_soon(host.run)
+            # What has been imported stays: the collector need not look at it again and again.
+            gc.freeze()
+            gc.enable()
         signals.cancel_scope.cancel()

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
     from afield_common.settings import Settings
 
 
-def load(role: str) -> tuple[type["Service[Any]"], type["Settings"]]:
-    """Import a service; return its class and the class of its settings."""
-    name = role.capitalize()
-    service = importlib.import_module(f"afield_{role}.service")
-    settings = importlib.import_module(f"afield_{role}.settings")
-    return getattr(service, f"{name}Service"), getattr(settings, f"{name}Settings")
+def load_service(role: str) -> type["Service[Any]"]:
+    """Import a service; return its class."""
+    found: type[Service[Any]] = getattr(
+        importlib.import_module(f"afield_{role}.service"), f"{role.capitalize()}Service"
+    )
+    return found
+
+
+def load_settings(role: str) -> type["Settings"]:
+    """Import the settings of a service; return their class."""
+    found: type[Settings] = getattr(
+        importlib.import_module(f"afield_{role}.settings"), f"{role.capitalize()}Settings"
+    )
+    return found
 
 
 def secret_settings(role: str, secrets: Mapping[str, str]) -> dict[str, Any]:
@@ -54,14 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # imports make no garbage, and looking for it takes a tenth of their time
     if "worker" in args.roles:
         _spawn_template()
-    services = [(role, *load(role)) for role in args.roles]
+    settings = {role: load_settings(role) for role in args.roles}
+    load_service(args.roles[0])  # the others when it runs
     if args.orders_fd is not None:
         orders = _orders(args.orders_fd)
         if orders is None:
             return 0  # the supervisor has gone, and whatever there was to say it has said
         os.environ.update(orders["environment"])
         args = _arguments(orders["argv"])
-    return _run(services, args.secrets)
+    return _run(settings, args.secrets)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -92,28 +102,28 @@ def _orders(fd: int) -> Any:
     return json.loads(said) if said else None
 
 
-def _run(services: Sequence[tuple[str, type["Service[Any]"], type["Settings"]]], secrets_file: Path) -> int:
+def _run(settings: Mapping[str, type["Settings"]], secrets_file: Path) -> int:
     import anyio
 
     from afield_common import log
     from afield_common.main import uvloop_is_here
     from afield_common.settings import BAD_SETTINGS, Settings, describe
-    from afield_platform.hosting import FirstStartError, Host, root_cause, serve
+    from afield_platform.hosting import FirstStartError, Planned, root_cause, serve
 
     secrets = read_json(secrets_file)
     try:
-        hosts = [Host(make, settings(**secret_settings(role, secrets))) for role, make, settings in services]
+        planned = [
+            Planned(partial(load_service, role), make(**secret_settings(role, secrets)))
+            for role, make in settings.items()
+        ]
         common = Settings()
     except BAD_SETTINGS as error:
         print(describe(error), file=sys.stderr)
         return 2
     log.configure(common.log_level, common.log_format)
-    # What has been imported stays: the collector need not look at it again and again.
-    gc.freeze()
-    gc.enable()
     failed: list[BaseException] = []
     try:
-        anyio.run(serve, hosts, backend_options={"use_uvloop": uvloop_is_here()})
+        anyio.run(serve, planned, backend_options={"use_uvloop": uvloop_is_here()})
     except* FirstStartError as group:
         failed.append(group)
     for each in failed:

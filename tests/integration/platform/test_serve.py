@@ -1,5 +1,8 @@
 """Several services in one process: one that fails does not take the others down."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -9,7 +12,7 @@ import pytest
 
 from afield_common.service import Service
 from afield_common.settings import Settings
-from afield_platform.hosting import FirstStartError, Host
+from afield_platform.hosting import FirstStartError, Host, Planned, serve
 from afield_platform.serve import secret_settings
 from support.nats import NatsServer
 
@@ -83,6 +86,59 @@ async def test_a_service_that_never_starts(settings: Settings) -> None:
         FirstStartError, match=r"the hopeless could not be started: RuntimeError\('no luck'\)"
     ):
         await Host(Hopeless, settings).run()
+
+
+@pytest.mark.anyio
+async def test_a_service_starts_while_the_next_is_imported(settings: Settings) -> None:
+    """The second is loaded only when the first runs; SIGTERM ends both."""
+    up = threading.Event()
+
+    class First(Sound):
+        async def start(self) -> None:
+            await super().start()
+            up.set()
+
+    class Second(Sound):
+        role: ClassVar[str] = "second"
+
+        async def start(self) -> None:
+            await super().start()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def load_second() -> type[Sound]:
+        assert up.wait(20), "the first did not start meanwhile"
+        return Second
+
+    with anyio.fail_after(30):
+        await serve([Planned(lambda: First, settings), Planned(load_second, settings)])
+
+    assert Sound.starts == ["sound", "second"]
+
+
+@pytest.mark.anyio
+async def test_a_signal_between_imports_is_heard(settings: Settings) -> None:
+    """What is not imported yet is not started any more."""
+
+    up, stopped = threading.Event(), threading.Event()
+
+    class First(Sound):
+        async def start(self) -> None:
+            await super().start()
+            up.set()
+
+        async def cleanup(self) -> None:
+            stopped.set()
+
+    def load_last() -> type[Sound]:
+        assert up.wait(20), "the first did not start meanwhile"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped.wait(20), "the first was not stopped"
+        return Sound
+
+    with anyio.fail_after(60):
+        await serve([Planned(lambda: First, settings), Planned(load_last, settings)])
+
+    assert Sound.starts == ["sound"]
 
 
 def test_each_role_gets_its_own_secrets() -> None:
