@@ -1,6 +1,7 @@
 """Measure: `python -m benchmarks [--strict] [what ...]`."""
 
 import argparse
+import compileall
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from benchmarks import bare_path, calls, commands, footprint, history, payloads
 from benchmarks.figures import Figure, now, show, store
 from benchmarks.stack import running_platform
 
+ROOT = Path(__file__).parent.parent
 ON_PLATFORM: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
     "idle": footprint.idle,
     "warm": lambda _: calls.warm(),
@@ -19,6 +21,7 @@ ON_PLATFORM: dict[str, Callable[[dict[str, Any]], Iterator[Figure]]] = {
     "large": lambda _: payloads.large(),
     "memory": lambda _: footprint.client_memory(),
 }
+OURS = (ROOT / "client", ROOT / "services")
 BY_ITSELF: dict[str, Callable[[], Iterator[Figure]]] = {"hello": commands.hello, "lines": commands.lines}
 
 
@@ -36,6 +39,8 @@ def main() -> int:
     unknown = set(args.what) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    for folder in OURS:  # as it is in what a user installs
+        compileall.compile_dir(folder, quiet=1)
     began = time.monotonic()
     bare, *figures = _measure(set(args.what) or set(names))
     show([bare, *figures])
