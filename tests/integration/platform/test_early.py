@@ -104,3 +104,14 @@ def test_orders_to_one_that_has_ended_are_no_error(early: Early) -> None:
     _read_all(early.output)
 
     early.go(["python", "-m", "afield_platform.serve", "registry"], {})
+
+
+def test_a_failed_start_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes out, and all pipes are closed again."""
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+    with pytest.raises(FileNotFoundError):
+        Early.start()
+
+    assert os.listdir("/proc/self/fd") == before
