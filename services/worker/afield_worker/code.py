@@ -11,8 +11,8 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from afield._bundle import unpack
 from afield._bus.errors import BlobNotFoundError
-from afield._source import unpack
 from afield._wire.ids import random_body
 
 KEEP_S: Final = 30 * 86_400
