@@ -27,6 +27,7 @@ from afield_worker.instructions import (
     Unpull,
 )
 from afield_worker.pool import Pool
+from afield_worker.slots import PATIENCE_S
 
 CALL = "fc-session-0-1"
 
@@ -74,6 +75,8 @@ class World:
         """Instructions of the last event."""
         self.running: dict[str, set[int]] = {}
         """Container to the tokens that it was told to run and has not answered."""
+        self.recalls: dict[str, tuple[int, ...]] = {}
+        """Container to the tokens that it was asked to give back, until it answers."""
         self.settling: list[Settle] = []
         self.fetching: list[Held] = []
         self.chunks: list[Held] = []
@@ -141,6 +144,15 @@ class World:
             self.running[container_id].discard(held.token)
         return self.take(said)
 
+    def give_back(self, container_id: str = "ta-1", *, begun: int = 0) -> list[Instruction]:
+        """Let the guest answer a recall; the pack with the token `begun` has begun meanwhile."""
+        container = self.pool.containers[container_id]
+        there = (*container.running, *container.ahead)
+        asked = self.recalls.pop(container_id)
+        tokens = tuple(token for token in asked if token in there and token != begun)
+        self.running[container_id].difference_update(tokens)
+        return self.take(self.pool.recalled(container_id, guest.Recalled(tokens=tokens), self.now))
+
     def fail(
         self, container_id: str, index: int, error: ErrorInfo, run_s: float = 0.0, token: int = 0
     ) -> list[Instruction]:
@@ -151,6 +163,7 @@ class World:
     def exit(self, container_id: str = "ta-1", **how: Any) -> list[Instruction]:
         """End a container."""
         self.running.pop(container_id, None)
+        self.recalls.pop(container_id, None)
         return self.take(self.pool.lives.exited(container_id, Exit(**how), self.now))
 
     def store(self) -> list[Instruction]:
@@ -195,7 +208,12 @@ class World:
                 assert container.phase == "ready", "a stopping container is let alone"
                 tokens = self.running.setdefault(container_id, set())
                 tokens.add(run.token)
-                assert len(tokens) <= container.places, "a container runs so many packs at a time"
+                most = container.places + container.function.depth()
+                assert len(tokens) <= most, "a container has so many packs at a time"
+            case Send(container_id, guest.Recall() as recall):
+                assert container_id not in self.recalls, "one question at a time"
+                assert set(recall.tokens) <= self.running[container_id], "it has them"
+                self.recalls[container_id] = recall.tokens
             case Settle(held, (), ()):
                 assert held.subject not in self.stored, "a pack has one result"
                 assert not held.remaining, "an earlier run ended it whole"
@@ -244,19 +262,27 @@ class World:
         held = self.pool.held
         assert {h.delivery for h in held.values()} == set(self.open)
         waiting = [h for s in self.pool.functions.values() for h in s.waits()]
-        running = [h for c in self.pool.containers.values() for h in c.running.values()]
+        containers = self.pool.containers.values()
+        running = [h for c in containers for h in (*c.running.values(), *c.ahead.values())]
         storing = [h for h in held.values() if h.phase == "storing"]
         places = [*waiting, *running, *storing]
         assert len(places) == len({h.token for h in places}) == len(held)
         for slots in self.pool.functions.values():
             could_start = slots.capacity(self.now - 0.01)  # it is looked at a moment after it is due
-            assert slots.queued <= max(0, could_start), "more waits than can start soon"
+            sent = sum(len(container.ahead) for container in slots.containers.values())
+            assert slots.sent == sent, "those are counted that were sent ahead"
+            assert slots.queued <= max(sent, could_start), "more waits than can start soon"
             assert not (slots.free and (slots.waiting["hi"] or slots.waiting["lo"])), (
                 "a pack waits beside a free container"
             )
             assert len(set(slots.free)) == len(slots.free)
             for container in slots.containers.values():
                 assert len(container.running) <= container.places
+                assert not container.ahead or container.running, "the first that it has runs"
+                late = container.ahead and self.now - container.latest.since > PATIENCE_S + 0.01
+                assert not late or container.recalled or container.killed, (
+                    "nothing waits for long behind another"
+                )
                 takes = container.phase == "ready" and not (container.retiring or container.alone)
                 has_room = len(container.running) < container.places
                 assert container.free == (takes and has_room) == (container in slots.free)

@@ -51,7 +51,7 @@ class AsyncLoop:
         self._room = spec.concurrency.max_inputs
         self._calls = AsyncCalls(link, streams, outcomes, self._send_and_wait)
         self._batch_calls: BatchCalls | None = None
-        self.inbox: Inbox | BatchInbox = Inbox(spec.timeout, self._room)
+        self.inbox: Inbox | BatchInbox = Inbox(spec.timeout, self._send, self._room)
         if spec.batching is not None:
             self.inbox = BatchInbox(spec.batching, spec.timeout, self._room, self._send)
             self._batch_calls = BatchCalls(outcomes, targets.only, spec.name, self._send)

@@ -52,6 +52,8 @@ class FrameChannel:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._reading = False
+        self._gathering = False
+        """Whether a frame went out in this loop step, so that further ones wait for its end."""
         self.pending = 0
         """Bytes that the kernel has not taken yet."""
         self.closed = False
@@ -65,7 +67,8 @@ class FrameChannel:
     def send(self, message: Any, fds: Sequence[int] = ()) -> None:
         """Send a message, with descriptors that this channel closes when they are sent.
 
-        What the kernel does not take at once waits here. A message to a peer that is gone is dropped: `on_close`
+        The first one of a loop step goes out at once, the others together at its end: a system call that wakes the peer
+        costs more than all else. What the kernel does not take waits here. A message to a peer that is gone is dropped: `on_close`
         tells. Raises FrameTooLargeError, or LinkFullError past MAX_PENDING.
         """
         if self.closed:
@@ -76,7 +79,11 @@ class FrameChannel:
             raise LinkFullError(self.pending + len(frame), MAX_PENDING)
         self._queue.append((frame, fds))
         self.pending += len(frame)
-        if len(self._queue) == 1:
+        if self._gathering:
+            self._flushed.clear()
+        elif len(self._queue) == 1:
+            self._gathering = True
+            self._loop.call_soon(self._send_gathered)
             self._write()
 
     async def drained(self) -> None:
@@ -93,9 +100,10 @@ class FrameChannel:
             pass
 
     def close(self) -> None:
-        """Close the socket; what is not sent yet is dropped."""
+        """Close the socket; what the kernel does not take at once is dropped."""
         if self.closed:
             return
+        self._send_gathered()
         self.closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
@@ -163,6 +171,12 @@ class FrameChannel:
         else:
             self._flushed.set()
             self._loop.remove_writer(self._sock)
+
+    def _send_gathered(self) -> None:
+        """The loop step is over."""
+        self._gathering = False
+        if self._queue and not self.closed:
+            self._write()
 
     def _send_some(self) -> int:
         frame, fds = self._queue[0]

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 from afield._guest.reports import Reports
 from afield._guest.turns import Turn
-from afield._wire.guest import Cancel, Credit, Run, Stop
+from afield._wire.guest import Cancel, Credit, Recall, Recalled, Run, Stop
 from afield._wire.messages import BlobRef
 
 MISFIRE: Final = 0.5
 """An input that ran for less than this part of its timeout is not the one that the worker found late."""
+
+LATE: Final = 0.9
+"""An input that ran for more than this part of its timeout may be meant by a ring that seems to be for something else."""
 
 
 class Pack:
@@ -95,9 +98,16 @@ class Pack:
 class Inbox:
     """Frames from the worker, put where they belong."""
 
-    def __init__(self, timeout: float, room: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        """`timeout`: seconds that an input may take. `room`: packs that may run at the same time."""
+    def __init__(
+        self,
+        timeout: float,
+        send: Callable[[Any], None],
+        room: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`timeout`: seconds that an input may take. `send(frame)` answers the worker. `room`: packs that may run at the same time."""
         self._timeout = timeout
+        self._send = send
         self._room = room
         self._clock = clock
         self.running: dict[int, Pack] = {}
@@ -107,6 +117,7 @@ class Inbox:
         self.stop_by = 0.0
         """When the container is to have ended (monotonic), once it is to stop."""
         self._cancel_unrung = False
+        self._recall_unrung = False
 
     def accept(self, frame: Any) -> None:
         """Take a frame in. A Cancel or Credit of a pack that is over means nothing any more."""
@@ -114,8 +125,11 @@ class Inbox:
             self.waiting.append(Pack(frame))
         elif isinstance(frame, Stop):
             self.end(frame)
+        elif isinstance(frame, Recall):
+            self._recall_unrung = True
+            self._give_back(frozenset(frame.tokens))
         elif isinstance(frame, Cancel):
-            self._cancel_unrung = True
+            self._cancel_unrung = self._cancel_unrung or frame.token in self.running
             if pack := self._find(frame.token):
                 if frame.why == "timeout":
                     pack.late(frame.indices, self._timeout)
@@ -140,13 +154,16 @@ class Inbox:
     def ring(self) -> None:
         """The worker rang, and the frames that it sent before are taken in. For one pack at a time.
 
-        A ring with a Cancel means that Cancel, and one without means that the running input is late. If it is not
-        interrupted, the worker rang for another, of whose end it does not know yet.
+        A ring with a Cancel means that Cancel, one with a Recall that, and one with neither means that the running input
+        is late. If it is not interrupted, the worker rang for another, of whose end it does not know yet. Two rings may
+        come as one: that of a Recall interrupts an input that is about to be late.
         """
         for_cancel, self._cancel_unrung = self._cancel_unrung, False
+        for_recall, self._recall_unrung = self._recall_unrung, False
         for pack in self.running.values():
             if not for_cancel:
-                pack.late((), self._timeout)
+                if not for_recall or (pack.turn is not None and pack.turn.ran() >= LATE * self._timeout):
+                    pack.late((), self._timeout)
             elif pack.turn is not None and pack.turn.interrupted is None:
                 pack.tell()
 
@@ -154,7 +171,7 @@ class Inbox:
         """Move the next pack to those that run; None when there is none, no room, or the guest is to stop."""
         if not self.waiting or self.stop is not None or len(self.running) >= self._room:
             return None
-        self._cancel_unrung = False
+        self._cancel_unrung = self._recall_unrung = False
         pack = self.waiting.popleft()
         self.running[pack.run.token] = pack
         return pack
@@ -166,6 +183,12 @@ class Inbox:
     def due(self) -> float | None:
         """Return when `next` has something though no frame has come (monotonic); None for never."""
         return None
+
+    def _give_back(self, tokens: frozenset[int]) -> None:
+        """Forget the packs with these tokens that have not begun, and say which those are."""
+        gone = tuple(pack.run.token for pack in self.waiting if pack.run.token in tokens)
+        self.waiting = deque(pack for pack in self.waiting if pack.run.token not in tokens)
+        self._send(Recalled(tokens=gone))
 
     def _find(self, token: int) -> Pack | None:
         pack = self.running.get(token)

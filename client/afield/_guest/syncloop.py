@@ -26,7 +26,7 @@ class SyncLoop:
         self, link: Link, streams: Streams, start: Start, targets: Targets, outcomes: Outcomes
     ) -> None:
         self._link = link
-        self.inbox = Inbox(start.function.spec.timeout)
+        self.inbox = Inbox(start.function.spec.timeout, link.send)
         self._reports = Reports(link.send)
         self._calls = SyncCalls(link, streams, outcomes, targets, link.send)
         self._turn = RingTurn(link, outcomes, self._take_in, self._look)

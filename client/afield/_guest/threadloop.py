@@ -34,7 +34,7 @@ class ThreadLoop:
         self._sending = threading.Lock()
         self._wake = raise_descriptor(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
         batch_calls: BatchCalls | None = None
-        self.inbox: Inbox | BatchInbox = Inbox(spec.timeout, room)
+        self.inbox: Inbox | BatchInbox = Inbox(spec.timeout, self._send, room)
         if spec.batching is not None:
             self.inbox = BatchInbox(spec.batching, spec.timeout, room, self._send)
             batch_calls = BatchCalls(outcomes, targets.only, spec.name, self._send)

@@ -7,8 +7,9 @@ the worker moves blobs between hosts, the guest only maps and writes files.
 Worker to template: Fork (with three descriptors: link, stdout, stderr), answered by Forked; later Exited. A Fork that
 asks for a snapshot comes with a fourth, a control socket: the forked process says there, by Forked, that it has become
 a template itself, whose first container has the link and gets Start again, or (pid 0) why not.
-Worker to guest: Start first, then Run, Credit, Cancel, Stop. Guest to worker: Ready or StartFailed first, then Results,
-Yields, Began; a Notice at any time.
+Worker to guest: Start first, then Run, Credit, Cancel, Recall, Stop. Guest to worker: Ready or StartFailed first, then
+Results, Yields, Began, Recalled; a Notice at any time. A guest may have more packs than it runs at the same time: it begins
+them in the order in which they came, and says how one ended before it begins the next.
 """
 
 from typing import Any, Final, Literal
@@ -120,6 +121,13 @@ class Cancel:
     """`timeout`: the input that runs has had its time. Said in a frame where several packs may run at once."""
 
 
+@message("g.recall")
+class Recall:
+    """Give these packs back, as far as they have not begun: answered by Recalled."""
+
+    tokens: tuple[int, ...]
+
+
 @message("g.stop")
 class Stop:
     """Finish what runs, run exit hooks, exit with status 0. Packs that have not begun are not begun."""
@@ -148,6 +156,13 @@ class Notice:
 @message("g.began")
 class Began:
     """Inputs of these packs begin only now (they waited for a batch to fill): their time counts from here."""
+
+    tokens: tuple[int, ...]
+
+
+@message("g.recalled")
+class Recalled:
+    """These packs were given back, and will not be begun here; of those that were asked for, the others have begun."""
 
     tokens: tuple[int, ...]
 
@@ -181,6 +196,7 @@ TO_GUEST: Final[dict[str, type[Any]]] = {
     "g.run": Run,
     "g.credit": Credit,
     "g.cancel": Cancel,
+    "g.recall": Recall,
     "g.stop": Stop,
 }
 FROM_GUEST: Final[dict[str, type[Any]]] = {
@@ -188,6 +204,7 @@ FROM_GUEST: Final[dict[str, type[Any]]] = {
     "g.failed": StartFailed,
     "g.notice": Notice,
     "g.began": Began,
+    "g.recalled": Recalled,
     "g.results": Results,
     "g.yields": Yields,
 }

@@ -42,6 +42,8 @@ class Cancels:
                 container = self._containers[held.container_id]
                 if self.running(container, held, which, now, out, tell=not terminate):
                     touched[container.id] = container
+            elif held.phase == "sent":
+                self._sent(held, which, out)
             elif held.phase in ("waiting", "fetching"):
                 self._waiting(held, which, now, out)
         for container in touched.values():
@@ -98,6 +100,14 @@ class Cancels:
             if held.verdict != "return":
                 out.append(Send(container.id, guest.Cancel(token=held.token)))
                 self._discipline.interrupt(container, held, "return", now, out)
+
+    def _sent(self, held: Held, which: frozenset[int], out: list[Instruction]) -> None:
+        """The guest ends them in their turn, without beginning them."""
+        unfinished = frozenset(held.unfinished())
+        which = which & unfinished if which else unfinished
+        if which:
+            held.cancelled |= which
+            out.append(Send(held.container_id, guest.Cancel(token=held.token, indices=tuple(sorted(which)))))
 
     def _waiting(self, held: Held, which: frozenset[int], now: float, out: list[Instruction]) -> None:
         slots = self._functions[held.pack.function_id]

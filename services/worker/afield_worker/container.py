@@ -22,6 +22,7 @@ class Container:
     """One container. Each pack that it runs has a clock of its own; this one's is for starting and stopping."""
 
     __slots__ = (
+        "ahead",
         "alone",
         "deadline",
         "free",
@@ -33,6 +34,7 @@ class Container:
         "phase",
         "pid",
         "places",
+        "recalled",
         "retiring",
         "rings",
         "running",
@@ -57,6 +59,10 @@ class Container:
         self.since = now
         self.running: dict[int, Held] = {}
         """The packs that it has, by token, oldest first."""
+        self.ahead: dict[int, Held] = {}
+        """The packs that it was sent ahead of time, by token, in the order in which it will begin them."""
+        self.recalled = False
+        """Whether it was asked to give those back, and has not answered."""
         self.alone = False
         """Whether it takes nothing beside what it runs until that has ended."""
         self.free = False

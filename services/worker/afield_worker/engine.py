@@ -18,7 +18,7 @@ from afield._bus.errors import BusError, PublishRefusedError
 from afield._bus.publisher import RESULT_EXISTS
 from afield._guest.errors import LinkFullError
 from afield._wire.functions import FunctionRecord
-from afield._wire.guest import Began, Notice, Ready, Run, StartFailed, Yields
+from afield._wire.guest import Began, Notice, Ready, Recalled, Run, StartFailed, Yields
 from afield._wire.guest import Results as ResultsFrame
 from afield._wire.ids import input_id
 from afield._wire.messages import BlobRef, CallControl, Children, ErrorInfo, Waits
@@ -201,6 +201,8 @@ class Engine:
         elif isinstance(frame, Began):
             self.do(self.pool.began(container.id, frame, now))
             self._beats.busy()
+        elif isinstance(frame, Recalled):
+            self.do(self.pool.recalled(container.id, frame, now))
         elif isinstance(frame, Notice):
             self.do(self.pool.lives.noticed(container.id, frame.text))
         elif isinstance(frame, StartFailed):
@@ -210,21 +212,23 @@ class Engine:
             self.do(self.pool.lives.failed(container.id, error, now))
 
     def _on_results(self, container_id: str, frame: ResultsFrame, now: float) -> None:
-        slots = self.pool.containers[container_id].function if container_id in self.pool.containers else None
-        known = slots is None or slots.mean is not None
+        state = self.pool.containers.get(container_id)
+        if state is None:
+            return
+        slots = state.function
+        known = slots.mean is not None
         self.do(self.pool.results(container_id, frame, now))
-        if not known and slots is not None and slots.mean is not None:
+        if state.rings and state.running and frame.token not in state.running:
+            self._note_run(container_id, state.latest)  # which it may have been sent before
+        if not known and slots.mean is not None:
             self._beats.learnt()
 
     def on_output(self, container: Container, stream: Stream, data: bytes) -> None:
         """A container wrote something."""
-        state = self.pool.containers.get(container.id)
-        running = state.running if state is not None else {}
+        held = self.pool.wrote(container.id)
         source = ""
-        if len(running) == 1:
-            (held,) = running.values()
-            if held.size == 1:
-                source = input_id(held.pack.call_id, held.pack.first)
+        if held is not None and held.size == 1:
+            source = input_id(held.pack.call_id, held.pack.first)
         self._containers.live[container.id].log.write(container, stream, data, source)
 
     def on_exit(self, container: Container, info: ExitInfo) -> None:
@@ -297,21 +301,21 @@ class Engine:
             return  # its start was given up
         frame = send.frame
         if isinstance(frame, Run):
-            self._note_run(send.container_id, frame.token)
+            held = self.pool.containers[send.container_id].running.get(frame.token)
+            if held is not None:  # else it is sent ahead
+                self._note_run(send.container_id, held)
         try:
             container.send(send.frame)
         except LinkFullError as error:
             container.kill(str(error))
         self._beats.busy()
 
-    def _note_run(self, container_id: str, token: int) -> None:
-        """A container is about to get a pack."""
-        running = self.pool.containers[container_id].running
-        self._estate.runs(running[token].delivery)
-        if next(iter(running)) == token:
-            self._containers.live[
-                container_id
-            ].log.tail.clear()  # the last lines in an error are of its own pack
+    def _note_run(self, container_id: str, held: Held) -> None:
+        """A container begins with a pack."""
+        self._estate.runs(held.delivery)
+        if next(iter(self.pool.containers[container_id].running.values())) is held:
+            # The last lines in an error are of its own pack.
+            self._containers.live[container_id].log.tail.clear()
 
     def _settle(self, settle: Settle) -> None:
         self._results.settle(settle)

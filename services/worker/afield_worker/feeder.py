@@ -4,12 +4,14 @@ from math import inf
 from typing import Final
 
 from afield._wire import guest
+from afield._wire.functions import FunctionSpec
 from afield_worker.alarm import Alarm
 from afield_worker.container import Container
 from afield_worker.discipline import EXIT_GRACE_S, Discipline
 from afield_worker.held import Held
 from afield_worker.instructions import Fetch, Instruction, Pull, Send, Unpull
 from afield_worker.ledger import Ledger
+from afield_worker.pipeline import Pipeline
 from afield_worker.slots import QUEUE_S, Slots
 
 _SURELY_S: Final = 0.001
@@ -28,12 +30,13 @@ FEW: Final = 4
 class Feeder:
     """Moves packs from the stream to containers."""
 
-    __slots__ = ("_alarm", "_discipline", "_ledger", "draining")
+    __slots__ = ("_alarm", "_discipline", "_ledger", "_pipeline", "draining")
 
-    def __init__(self, alarm: Alarm, ledger: Ledger, discipline: Discipline) -> None:
+    def __init__(self, alarm: Alarm, ledger: Ledger, discipline: Discipline, pipeline: Pipeline) -> None:
         self._alarm = alarm
         self._ledger = ledger
         self._discipline = discipline
+        self._pipeline = pipeline
         self.draining = False
         """Whether nothing more is asked for."""
 
@@ -60,6 +63,10 @@ class Feeder:
             self._start(*pair, now, out)
         while slots.free and (held := slots.take()) is not None:
             self._start(slots.choose(), held, now, out)
+        if slots.waiting["hi"] or slots.waiting["lo"]:
+            self._send_ahead(slots, now, out)
+        if slots.sent:
+            self._pipeline.look(slots, now, out)
         if slots.queued:
             for held in slots.excess(now):
                 # Our own open requests may bring it right back: with many of them, it had better wait a little.
@@ -101,6 +108,16 @@ class Feeder:
         for lane, count in slots.wants(now):
             out.append(Pull(slots.record.function_id, lane, count))
 
+    def _send_ahead(self, slots: Slots, now: float, out: list[Instruction]) -> None:
+        for container in self._pipeline.places(slots, now):
+            held = slots.take()
+            if held is None:
+                return
+            if not held.unharmed or _yields(slots.record.spec, held):
+                slots.put_back((held,))
+                return
+            self._pipeline.send(container, held, _run(held), out)
+
     def _start(self, container: Container, held: Held, now: float, out: list[Instruction]) -> None:
         held.start(container.id, now)
         running = container.running
@@ -108,22 +125,30 @@ class Feeder:
         if len(running) == container.places:
             container.function.close(container)
         container.idle_since = inf
-        pack = held.pack
         self._discipline.time(container, held, now)
-        spec = container.function.record.spec
-        if spec.is_generator or (pack.method in spec.methods and spec.methods[pack.method].is_generator):
+        if _yields(container.function.record.spec, held):
             held.credit = GENERATOR_WINDOW
-        run = guest.Run(
-            token=held.token,
-            call_id=pack.call_id,
-            kind=pack.kind,
-            first=pack.first,
-            args=held.args,
-            attempt=pack.attempt,
-            credit=held.credit,
-            method=pack.method,
-        )
-        out.append(Send(container.id, run))
+        out.append(Send(container.id, _run(held)))
         if held.cancelled:
             indices = tuple(sorted(held.cancelled))
             out.append(Send(container.id, guest.Cancel(token=held.token, indices=indices)))
+
+
+def _yields(spec: FunctionSpec, held: Held) -> bool:
+    """Tell whether a pack is for a generator."""
+    method = held.pack.method
+    return spec.is_generator or (method in spec.methods and spec.methods[method].is_generator)
+
+
+def _run(held: Held) -> guest.Run:
+    pack = held.pack
+    return guest.Run(
+        token=held.token,
+        call_id=pack.call_id,
+        kind=pack.kind,
+        first=pack.first,
+        args=held.args,
+        attempt=pack.attempt,
+        credit=held.credit,
+        method=pack.method,
+    )

@@ -147,12 +147,27 @@ class Held:
         """Change the phase. Raises TransitionError, and changes nothing, when the event does not fit."""
         self.phase = next_pack(self.phase, event)
 
+    @property
+    def unharmed(self) -> bool:
+        """Whether it was never lost, as far as anybody knows, and nobody has cancelled any of it."""
+        return self.losses == 0 and not self.deaths and not self.cancelled
+
     def start(self, container_id: str, now: float) -> None:
         """Note that a container has it now."""
         self.advance("start")
         self.open = next_input(self.open, "start")
         self.container_id = container_id
         self.since = now
+
+    def recall(self) -> None:
+        """Note that its container gave it back, and had not begun it."""
+        if self.phase == "running":
+            self.open = next_input(self.open, "recalled")
+        self.advance("recalled")
+        self.container_id = ""
+        self.verdict = ""
+        self.begun = False
+        self.deadline = inf
 
     @property
     def size(self) -> int:

@@ -26,7 +26,7 @@ class Send(NamedTuple):
     """Send a frame to the guest."""
 
     container_id: str
-    frame: guest.Run | guest.Cancel | guest.Credit | guest.Stop
+    frame: guest.Run | guest.Cancel | guest.Credit | guest.Recall | guest.Stop
 
 
 class Fetch(NamedTuple):

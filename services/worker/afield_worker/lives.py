@@ -15,6 +15,7 @@ from afield_worker.feeder import Feeder
 from afield_worker.instructions import Instruction, Report
 from afield_worker.ledger import Ledger
 from afield_worker.offspring import Offspring
+from afield_worker.pipeline import Pipeline
 from afield_worker.slots import Slots
 
 BROKEN_S: Final = 5.0
@@ -36,6 +37,7 @@ class Lives:
         "_functions",
         "_ledger",
         "_offspring",
+        "_pipeline",
     )
 
     def __init__(
@@ -48,6 +50,7 @@ class Lives:
         feeder: Feeder,
         cancels: Cancels,
         offspring: Offspring,
+        pipeline: Pipeline,
     ) -> None:
         self._functions = functions
         self._containers = containers
@@ -57,6 +60,7 @@ class Lives:
         self._feeder = feeder
         self._cancels = cancels
         self._offspring = offspring
+        self._pipeline = pipeline
 
     def requested(self, container_id: str, record: FunctionRecord, now: float) -> list[Instruction]:
         """A container is being started: ask for its first deliveries already."""
@@ -149,7 +153,9 @@ class Lives:
             return self.stop(container_id, now)
         container.retiring = True
         container.function.close(container)
-        return self._feeder.go_on(container.function, now, [])
+        out: list[Instruction] = []
+        self._pipeline.recall(container, out)
+        return self._feeder.go_on(container.function, now, out)
 
     def stop(
         self,
@@ -205,6 +211,13 @@ class Lives:
             lost = outcomes.container_lost(container, held, end, beside=len(running) - 1)
             if held.remaining:
                 self._ledger.give_back(held, out, lost=lost)
+            else:
+                self._ledger.settle(held, container.id, out)
+        for held in self._pipeline.clear(container):
+            self._offspring.lost(held, out)
+            outcomes.end_cancelled(held)
+            if held.remaining:
+                self._ledger.give_back(held, out)
             else:
                 self._ledger.settle(held, container.id, out)
 

@@ -24,6 +24,7 @@ from afield_worker.instructions import Instruction
 from afield_worker.ledger import Ledger
 from afield_worker.lives import Lives
 from afield_worker.offspring import Offspring
+from afield_worker.pipeline import Pipeline
 from afield_worker.slots import Slots
 
 
@@ -37,7 +38,8 @@ class Pool:
         self._ledger = Ledger(self._alarm)
         self._discipline = Discipline(self._alarm)
         self._offspring = Offspring()
-        self._feeder = Feeder(self._alarm, self._ledger, self._discipline)
+        self._pipeline = Pipeline(self._alarm, self._discipline)
+        self._feeder = Feeder(self._alarm, self._ledger, self._discipline, self._pipeline)
         self.cancels = Cancels(self.functions, self.containers, self._ledger, self._discipline, self._feeder)
         """Events of calls that nobody wants any more."""
         self.lives = Lives(
@@ -49,6 +51,7 @@ class Pool:
             self._feeder,
             self.cancels,
             self._offspring,
+            self._pipeline,
         )
         """Events of containers."""
         self.generators = Generators(
@@ -217,6 +220,7 @@ class Pool:
         else:
             slots.measure(held.run_seconds(now))
             self._ledger.settle(held, container_id, out)
+        self._pipeline.advance(container, now)
         self._feeder.rest(container, now, out)
         return self._feeder.go_on(slots, now, out)
 
@@ -231,6 +235,35 @@ class Pool:
             if held is not None and not container.killed:
                 self._discipline.began(container, held, now)
         return []
+
+    def recalled(self, container_id: str, frame: guest.Recalled, now: float) -> list[Instruction]:
+        """A container gave back packs that it had not begun."""
+        container = self.containers.get(container_id)
+        if container is None:
+            return []
+        out: list[Instruction] = []
+        back = self._pipeline.recalled(container, frame.tokens)
+        for held in back:
+            outcomes.end_cancelled(held)
+            if not held.remaining:
+                self._ledger.settle(held, "", out)
+        container.function.put_back([held for held in back if held.phase == "waiting"])
+        if not container.running:
+            self._feeder.rest(container, now, out)
+        return self._feeder.go_on(container.function, now, out)
+
+    def wrote(self, container_id: str) -> Held | None:
+        """A container wrote output: return the pack that it is of, None if that is not known.
+
+        Functions that write are sent no packs ahead from now on, so that their output can be told apart.
+        """
+        container = self.containers.get(container_id)
+        if container is None or not container.running:
+            return None
+        container.function.speaks = True
+        if len(container.running) > 1 or container.ahead:
+            return None
+        return container.latest
 
     def children(self, children: Children) -> list[Instruction]:
         """A client inside a container told of calls that an input made."""
@@ -296,8 +329,9 @@ class Pool:
 
 
 def _runs(container: Container, parent: str) -> bool:
-    """Tell whether a container runs the input with this id."""
+    """Tell whether a container runs the input with this id, or may have begun with it."""
     call, _, index = parent.removeprefix("in").rpartition("-")
     if not index.isdecimal():
         return False
-    return any(h.pack.call_id == f"fc{call}" and h.has(int(index)) for h in container.running.values())
+    packs = (*container.running.values(), *container.ahead.values())
+    return any(held.pack.call_id == f"fc{call}" and held.has(int(index)) for held in packs)

@@ -1,6 +1,7 @@
 """The containers of one function on this worker, and the packs that wait for them. Pure; times are monotonic."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from afield._wire.functions import FunctionRecord
@@ -17,6 +18,12 @@ PATIENCE_S: Final = 0.1
 
 MAX_AHEAD: Final = 32
 """Packs that may wait behind one container, however quick they are."""
+
+SENT_S: Final = 0.001
+"""Seconds of work that a container may have beyond the pack that it runs; one pack, if that takes no longer than QUEUE_S."""
+
+MOST_SENT: Final = 16
+"""Packs that a container may have beyond the one that it runs."""
 
 _SMOOTHING: Final = 0.2
 
@@ -39,7 +46,9 @@ class Slots:
         "outstanding",
         "pulling",
         "record",
+        "sent",
         "shared",
+        "speaks",
         "waiting",
     )
 
@@ -52,6 +61,10 @@ class Slots:
         self.alone: deque[Held] = deque()
         """Packs that wait for a container in which nothing else runs."""
         self.fetching: dict[Held, None] = {}
+        self.sent = 0
+        """Packs that containers were sent before they could begin them."""
+        self.speaks = False
+        """Whether packs were seen to write output, which would be taken for that of another if they ran back to back."""
         self.mean: float | None = None
         """Recent mean of seconds per pack; None while unknown."""
         self.outstanding: dict[Lane, int] = dict.fromkeys(LANES, 0)
@@ -77,8 +90,9 @@ class Slots:
 
     @property
     def queued(self) -> int:
-        """Packs that wait for a container."""
-        return len(self.waiting["hi"]) + len(self.waiting["lo"]) + len(self.alone) + len(self.fetching)
+        """Packs that wait for a container, or in one."""
+        waiting = self.waiting
+        return len(waiting["hi"]) + len(waiting["lo"]) + len(self.alone) + len(self.fetching) + self.sent
 
     @property
     def starting(self) -> int:
@@ -110,6 +124,15 @@ class Slots:
         if self.mean is None or self.record.spec.single_use:
             return 0
         return min(MAX_AHEAD, int(QUEUE_S / self.mean)) if self.mean > 0 else MAX_AHEAD
+
+    def depth(self) -> int:
+        """How many packs a container may have beyond the one that it runs: SENT_S of work, or one quick pack."""
+        spec = self.record.spec
+        if self.mean is None or self.mean > QUEUE_S or self.shared or self.speaks:
+            return 0
+        if spec.single_use or spec.is_generator:
+            return 0
+        return min(MOST_SENT, max(1, int(SENT_S / self.mean))) if self.mean > 0 else MOST_SENT
 
     def capacity(self, now: float, patience: float = PATIENCE_S) -> int:
         """How many packs may wait here: one for each free place, and those kept ahead.
@@ -258,6 +281,11 @@ class Slots:
             self.alone.append(held)
         else:
             self.waiting[held.lane].append(held)
+
+    def put_back(self, packs: Sequence[Held]) -> None:
+        """Let packs wait again, before all others, in this order."""
+        for held in reversed(packs):
+            self.waiting[held.lane].appendleft(held)
 
     def take(self) -> Held | None:
         """Remove and return the pack that is next: `hi` before `lo`, oldest first."""

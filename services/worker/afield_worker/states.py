@@ -24,13 +24,21 @@ CONTAINER: Final[dict[tuple[ContainerPhase, ContainerEvent], ContainerPhase]] = 
     ("stopping", "exit"): "gone",
 }
 
-PackPhase = Literal["fetching", "waiting", "running", "storing", "acked", "returned"]
-PackEvent = Literal["fetched", "start", "settle", "stored", "give_back"]
+PackPhase = Literal["fetching", "waiting", "sent", "running", "storing", "acked", "returned"]
+PackEvent = Literal["fetched", "send", "recalled", "start", "settle", "stored", "give_back"]
 
 PACK: Final[dict[tuple[PackPhase, PackEvent], PackPhase]] = {
     # Arguments in the stream tier are brought to this host first.
     ("fetching", "fetched"): "waiting",
     ("waiting", "start"): "running",
+    # A container that runs quick packs has its next ones before it has ended the one before.
+    ("waiting", "send"): "sent",
+    ("sent", "start"): "running",
+    ("sent", "recalled"): "waiting",
+    # The one before it had ended, and the container gave it back instead of beginning it.
+    ("running", "recalled"): "waiting",
+    ("sent", "settle"): "storing",
+    ("sent", "give_back"): "returned",
     ("running", "settle"): "storing",
     # Cancelled, or ended by the start-up error of its container, before it ran.
     ("waiting", "settle"): "storing",
@@ -46,10 +54,11 @@ PACK: Final[dict[tuple[PackPhase, PackEvent], PackPhase]] = {
 PACK_ENDS: Final[frozenset[PackPhase]] = frozenset({"acked", "returned"})
 
 InputPhase = Literal["waiting", "running", "succeeded", "failed", "cancelled", "retrying", "moved"]
-InputEvent = Literal["start", "value", "error", "cancel", "retry", "move"]
+InputEvent = Literal["start", "recalled", "value", "error", "cancel", "retry", "move"]
 
 INPUT: Final[dict[tuple[InputPhase, InputEvent], InputPhase]] = {
     ("waiting", "start"): "running",
+    ("running", "recalled"): "waiting",
     # Its arguments are gone, or no container can be made ready.
     ("waiting", "error"): "failed",
     ("waiting", "cancel"): "cancelled",

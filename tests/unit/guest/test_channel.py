@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from afield._guest.channel import FrameChannel
+from afield._guest.frames import pack_frame
 from afield._wire.guest import TO_GUEST, Ready
 
 pytestmark = pytest.mark.anyio
@@ -23,6 +24,7 @@ async def test_flushed_waits_for_a_slow_peer() -> None:
     await channel.flushed()
     while not channel.pending:
         channel.send(Ready(load_s=0.0))
+        await asyncio.sleep(0)
     waiting = asyncio.Task(channel.flushed())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -42,8 +44,40 @@ async def test_flushed_does_not_wait_for_nobody() -> None:
     channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
     while not channel.pending:
         channel.send(Ready(load_s=0.0))
+        await asyncio.sleep(0)
 
     channel.close()
 
     await channel.flushed()
+    theirs.close()
+
+
+async def test_frames_of_one_loop_step_go_out_together() -> None:
+    """The first at once, as its peer may wait for it; the others with one system call, when the step is over."""
+    ours, theirs = socket.socketpair()
+    channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
+    size = len(pack_frame(Ready(load_s=0.0)))
+
+    for _ in range(3):
+        channel.send(Ready(load_s=0.0))
+
+    assert len(theirs.recv(4096)) == size
+    assert channel.pending == 2 * size
+    await channel.flushed()
+    assert len(theirs.recv(4096)) == 2 * size
+    channel.close()
+    theirs.close()
+
+
+async def test_closing_sends_what_the_step_gathered() -> None:
+    """The last word is not lost with the link."""
+    ours, theirs = socket.socketpair()
+    channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
+    size = len(pack_frame(Ready(load_s=0.0)))
+
+    channel.send(Ready(load_s=0.0))
+    channel.send(Ready(load_s=0.0))
+    channel.close()
+
+    assert len(theirs.recv(4096)) == 2 * size
     theirs.close()

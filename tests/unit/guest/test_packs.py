@@ -1,12 +1,14 @@
 """What a guest makes of the frames that it gets."""
 
+from typing import Any
+
 import pytest
 
 from afield._guest.outcomes import Interruption
 from afield._guest.packs import Inbox, Pack
 from afield._guest.reports import Reports
 from afield._guest.turns import Turn
-from afield._wire.guest import Cancel, Credit, Results, Run, Stop
+from afield._wire.guest import Cancel, Credit, Recall, Recalled, Results, Run, Stop
 from afield._wire.messages import InputResult
 from support.turns import FakeTurn
 
@@ -16,9 +18,15 @@ def run(token: int, size: int = 1, first: int = 0, credit: int = 0) -> Run:
 
 
 @pytest.fixture
-def inbox() -> Inbox:
+def answers() -> list[Any]:
+    """What the inbox tells the worker."""
+    return []
+
+
+@pytest.fixture
+def inbox(answers: list[Any]) -> Inbox:
     """An inbox whose running pack has three inputs, 10 to 12, with another pack behind it; they may take 10 s."""
-    inbox = Inbox(timeout=10.0, clock=lambda: 100.0)
+    inbox = Inbox(timeout=10.0, send=answers.append, clock=lambda: 100.0)
     inbox.accept(run(1, size=3, first=10))
     inbox.accept(run(2))
     inbox.next()
@@ -52,7 +60,7 @@ def test_packs_run_in_order_of_arrival(inbox: Inbox) -> None:
 
 def test_as_many_packs_run_as_there_is_room_for() -> None:
     """And not one more."""
-    inbox = Inbox(timeout=10.0, room=3)
+    inbox = Inbox(timeout=10.0, send=print, room=3)
     for token in range(5):
         inbox.accept(run(token))
 
@@ -209,6 +217,56 @@ def test_a_ring_with_a_cancel_means_the_cancel_only(inbox: Inbox) -> None:
     assert (first, turn.interrupted) == (None, "timeout")
 
 
+def test_what_has_not_begun_is_given_back(inbox: Inbox, answers: list[Any]) -> None:
+    """Of what is asked for, and of nothing else; who asks is told which packs those are."""
+    inbox.accept(run(3))
+    inbox.accept(run(4))
+
+    inbox.accept(Recall(tokens=(1, 2, 4, 9)))
+
+    assert answers == [Recalled(tokens=(2, 4))]
+    assert running(inbox).run.token == 1
+    inbox.over(running(inbox))
+    pack = inbox.next()
+    assert pack is not None
+    assert pack.run.token == 3
+
+
+@pytest.mark.parametrize(("ran", "expected"), [(0.0, None), (8.9, None), (9.0, "timeout")])
+def test_a_ring_with_a_recall_is_not_for_the_input_that_runs(
+    inbox: Inbox, ran: float, expected: Interruption | None
+) -> None:
+    """Unless it is about to be late: two rings may have come as one."""
+    turn = begin(inbox, ran=ran)
+    inbox.accept(Recall(tokens=(2,)))
+
+    inbox.ring()
+
+    assert turn.interrupted == expected
+
+
+def test_a_ring_after_the_recall_was_read_means_nothing_to_the_next(inbox: Inbox) -> None:
+    """The guest reads its link between two packs, and the ring comes behind."""
+    inbox.accept(Recall(tokens=(9,)))
+    inbox.over(running(inbox))
+    inbox.next()
+    turn = begin(inbox, ran=1.0)
+
+    inbox.ring()
+
+    assert turn.interrupted is None
+
+
+def test_a_cancel_of_a_pack_that_waits_leaves_the_rings_of_the_other(inbox: Inbox) -> None:
+    """The ring that follows is not for it, and the input that runs is late."""
+    turn = begin(inbox, ran=9.9)
+    inbox.accept(Cancel(token=2))
+
+    inbox.ring()
+
+    assert turn.interrupted == "timeout"
+
+
 def test_a_ring_while_nothing_runs_means_nothing(inbox: Inbox) -> None:
     """The pack may have ended meanwhile, or not have begun."""
     inbox.ring()
@@ -220,7 +278,7 @@ def test_a_ring_while_nothing_runs_means_nothing(inbox: Inbox) -> None:
 
 def test_a_preemption_interrupts_all_that_runs() -> None:
     """And nothing is begun."""
-    inbox = Inbox(timeout=10.0, room=2)
+    inbox = Inbox(timeout=10.0, send=print, room=2)
     for token in range(3):
         inbox.accept(run(token))
     turns: list[Turn] = []

@@ -77,6 +77,7 @@ def test_a_pack_that_waited_too_long_behind_another_is_sent_back(world: World) -
     world.deliver(pack(2), "hi")
     assert not world.of(Nak)
     world.wait(0.2)
+    world.give_back()
     assert Nak(3, 0.02) in world.naks()
 
 
@@ -431,6 +432,8 @@ def test_nothing_waits_behind_one_that_waits_itself(world: World) -> None:
     said = world.pool.lives.waits("ta-1", "session", 1, world.now)
     assert said is not None
     world.take(said)
+    assert not world.of(Pull)
+    world.give_back()
     assert [nak.delivery for nak in world.naks()] == [3]
     assert not world.of(Pull)
 

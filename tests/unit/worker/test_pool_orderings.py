@@ -165,6 +165,13 @@ class PoolMachine(RuleBasedStateMachine):
         container, held = self._choose(choice)
         self.world.answer(container, token=held.token)
 
+    @precondition(lambda self: self.world.recalls)
+    @rule(choice=st.integers(0, 3), begun=st.booleans())
+    def answer_recall(self, choice: int, begun: bool) -> None:
+        """The guest gives back what it has not begun; what runs may have begun before it was asked, or not."""
+        container = self._pick(list(self.world.recalls), choice)
+        self.world.give_back(container, begun=self.world.token(container) if begun else 0)
+
     @precondition(lambda self: self._interrupted())
     @rule(choice=st.integers(0, 30), run_s=st.sampled_from([0.0, 5.0]))
     def heed(self, choice: int, run_s: float) -> None:
