@@ -55,7 +55,7 @@ class InlineClient(Client):
         return self._wire is not None and self._wire.congested
 
     def write(self, data: bytes) -> None:
-        """Send a protocol frame at the end of this loop step, or after the reconnect (or, once closed, by a successor).
+        """Send a protocol frame by the end of this loop step, or after the reconnect (or, once closed, by a successor).
 
         Raises BusBufferFullError when too much waits.
         """

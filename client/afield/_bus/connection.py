@@ -173,7 +173,7 @@ class Bus:
     def send(
         self, subject: str, payload: bytes = b"", *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Publish from a plain function: at most once, sent at the end of the loop step.
+        """Publish from a plain function: at most once, sent by the end of the loop step.
 
         While the connection is down the message is held back, up to 16 MiB in all, then BusBufferFullError is raised.
         Raises PayloadTooLargeError.

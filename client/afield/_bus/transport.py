@@ -6,10 +6,12 @@ a subscription at once, in the same loop step. All that is not a message for one
 and messages of nats-py's own subscriptions) it hands to nats-py's read loop as before, so connecting, authentication,
 errors, pings and reconnects remain nats-py's.
 
-What is written is collected and sent at the end of the loop step: one system call for all acks of a burst.
+What is written first in a loop step goes out at once, as somebody may wait for it, past the loop, which would take its own
+time; what follows is collected and sent at the end of the step: one system call for all acks of a burst.
 """
 
 import asyncio
+import os
 import ssl
 from typing import Any, cast
 from urllib.parse import ParseResult
@@ -33,6 +35,7 @@ class InlineTransport(Transport, asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._inline = inline
         self._socket: asyncio.Transport | None = None
+        self._fd = -1
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.usable = False
         """Whether what is written now has a chance to arrive; an attribute, for it is asked for each message."""
@@ -52,6 +55,7 @@ class InlineTransport(Transport, asyncio.Protocol):
         """Keep the socket (called by the loop)."""
         self._socket = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._socket.set_write_buffer_limits(high=WRITE_HIGH)
+        self._fd = transport.get_extra_info("socket").fileno()
         self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nats-py finds the end by at_eof
@@ -162,14 +166,30 @@ class InlineTransport(Transport, asyncio.Protocol):
         )
 
     def write(self, payload: bytes | memoryview) -> None:
-        """Send `payload` at the end of this loop step."""
-        self._out.append(payload)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
+        """Send `payload` by the end of this loop step."""
+        if self._flush_due:
+            self._out.append(payload)
+            return
+        self._flush_due = True
+        self._loop.call_soon(self._flush)
+        sent = self._send_now(payload)
+        if sent < len(payload):
+            self._out.append(memoryview(payload)[sent:] if sent else payload)
+
+    def _send_now(self, payload: bytes | memoryview) -> int:
+        """Send what the kernel takes, if nothing waits before it; return how many bytes that were.
+
+        3 to 4 % of a warm call, measured.
+        """
+        if self._socket is None or self._socket.is_closing() or self._socket.get_write_buffer_size():
+            return 0
+        try:
+            return os.write(self._fd, payload)
+        except OSError:  # the socket's buffer is full, or the connection broken: the loop finds out the same
+            return 0
 
     def writelines(self, payload: list[bytes]) -> None:
-        """Send several pieces at the end of this loop step."""
+        """Send several pieces by the end of this loop step."""
         for piece in payload:
             self.write(piece)
 
