@@ -24,8 +24,8 @@ from afield.mapping import MapPump, Pace, PackOut, Settled
 from afield.output import MapProgress
 from afield.serialization import Serialized
 
-BATCH_FROM: Final = 2
-"""Packs from which they are published as an atomic batch, not one by one."""
+GIVE_WAY: Final = 32
+"""Packs published in one step of the loop."""
 FETCH_BYTES: Final = 32 * 2**20
 """Bytes of blobs that one batch for the consumer may hold."""
 
@@ -220,12 +220,13 @@ class MapRun:
         if not packs:
             return
         self._client.count(self._record.function_id, len(packs))
-        if len(packs) < BATCH_FROM:
-            for pack in packs:
-                self._publish_one(pack)
-            return
-        await self._room.publish_all([self._message(pack) for pack in packs])
-        self._client.wake(self._record)
+        for number, pack in enumerate(packs, 1):
+            # One by one, in a window, not as an atomic batch: of that nothing runs before all is stored, and the server
+            # takes 6 ms for the smallest one (0.3 ms for a message; the same 15 ms for 1,000).
+            await self._client.bus.publisher.ready()
+            self._publish_one(pack)
+            if number % GIVE_WAY == 0:
+                await asyncio.sleep(0)  # what was published leaves, and results are taken in
 
     def _publish_one(self, pack: PackOut[bytes | BlobRef]) -> None:
         ack = self._client.publish_one(

@@ -126,6 +126,7 @@ def test_started_pack_waits_for_the_source_to_fill_it() -> None:
     """A small rest is held for a moment while the source still owes inputs and others are in flight."""
     p = pump(size=64)
     assert len(feed(p, 64)) == 1
+    p.demand()
     p.feed([b"arg"] * 3)
 
     assert p.due(0.0) == []
@@ -149,10 +150,10 @@ def test_rest_goes_out_at_the_end_of_the_source() -> None:
 
 
 def test_at_most_the_window_is_asked_for() -> None:
-    """A source is asked for 1,000 inputs, and for no more before results come."""
+    """A source is asked for a few inputs, which run meanwhile, then for 1,000 in all; for no more before results come."""
     p = pump()
 
-    assert (p.demand(), p.demand()) == (mapping.WINDOW, 0)
+    assert (p.demand(), p.demand(), p.demand()) == (mapping.PROBE, mapping.WINDOW - mapping.PROBE, 0)
 
 
 def test_places_that_fall_free_are_asked_for_by_the_pack() -> None:
