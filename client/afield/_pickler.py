@@ -10,6 +10,7 @@ import copyreg
 import importlib
 import pickle
 from collections.abc import Callable, Collection
+from functools import partial
 from types import FunctionType
 from typing import Any, Final
 
@@ -46,19 +47,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles one object into `sink`; large buffers are left in `buffers`."""
 
     def __init__(self, sink: Sink, by_value: Collection[str] = ()) -> None:
-        super().__init__(sink, protocol=5, buffer_callback=self._keep_buffer)
         self.buffers: list[memoryview] = []
+        # Not a method of this object: the cycle would keep what was pickled, however large, until a collection.
+        super().__init__(sink, protocol=5, buffer_callback=partial(_keep_buffer, self.buffers))
         self.last: Any = None
         """The object that was looked at last: if pickling fails, the one at fault."""
         self._by_value = by_value
-
-    def _keep_buffer(self, buffer: pickle.PickleBuffer) -> bool:
-        """Return True to have a buffer written into the stream."""
-        raw = buffer.raw()
-        if raw.nbytes < OUT_OF_BAND:
-            return True
-        self.buffers.append(raw)
-        return False
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how to rebuild `obj`; called for everything that is not exactly a builtin container or scalar."""
@@ -90,6 +84,15 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return False
         how = self._reduce_definition(obj)
         return how is not NotImplemented and how[0] is not entry_object
+
+
+def _keep_buffer(buffers: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
+    """Return True to have a buffer written into the stream."""
+    raw = buffer.raw()
+    if raw.nbytes < OUT_OF_BAND:
+        return True
+    buffers.append(raw)
+    return False
 
 
 def entry_object(module: str, qualname: str) -> Any:

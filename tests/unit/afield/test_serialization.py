@@ -4,6 +4,7 @@ import array
 import collections
 import dataclasses
 import functools
+import gc
 import mmap
 import pickle
 import re
@@ -148,6 +149,19 @@ def test_large_bytes_are_not_copied() -> None:
     assert found["deep"][0].items == block
     assert found["deep"][1] == mutable
     assert type(found["deep"][1]) is bytearray
+
+
+def test_what_was_pickled_is_let_go() -> None:
+    """Nothing of ours keeps a value, not even until the next collection of garbage."""
+    order = Order(bytearray(LARGE))
+    seen = weakref.ref(order)
+    gc.disable()
+    try:
+        dumps(order)
+        del order
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_long_text() -> None:
