@@ -47,6 +47,8 @@ _PROTOCOL_OPCODE: Final = 0x80
 _all_atoms: Final = frozenset({int, float, bool, type(None), str}).issuperset
 _FEW: Final = 8
 _SMALL: Final = 4096
+_LARGE: Final = 2 * 2**20
+"""Bytes from which a pickle is read as a file (see `_pickle_source`)."""
 _LEVELS: Final = 2
 
 _tuple: Final = tuple.__new__
@@ -96,7 +98,7 @@ def loads(buffer: Buffer) -> Any:
     """
     try:
         if buffer[0] == _PROTOCOL_OPCODE:
-            return pickle.loads(buffer)
+            return pickle.loads(buffer) if len(buffer) < _LARGE else _load_large(memoryview(buffer), ())
         return _load_sections(memoryview(buffer))
     except DeserializationError:
         raise
@@ -176,7 +178,15 @@ def _layout(stream: list[bytes | memoryview], buffers: list[memoryview]) -> Seri
 
 def _load_sections(payload: memoryview) -> Any:
     stream, buffers = _sections(payload)
-    return pickle.loads(stream, buffers=buffers)
+    if len(stream) < _LARGE:
+        return pickle.loads(stream, buffers=buffers)
+    return _load_large(stream, buffers)
+
+
+def _load_large(pickled: memoryview, buffers: Collection[Buffer]) -> Any:
+    from afield._pickle_source import load_large
+
+    return load_large(pickled, buffers)
 
 
 def _sections(payload: memoryview) -> tuple[memoryview, list[Buffer]]:
