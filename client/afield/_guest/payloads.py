@@ -4,17 +4,12 @@ import mmap
 import os
 import secrets
 from collections.abc import Sequence
-from typing import Final
 
+from afield._bus.writing import Bytes, write_file
 from afield._no_room import write_failure
 from afield._wire.messages import BlobRef
 from afield._wire.streams import INLINE_LIMIT
 from afield.exception import Error, InternalError
-
-Part = bytes | bytearray | memoryview
-
-_MAX_PARTS: Final = 1024
-"""Buffers that Linux takes in one writev."""
 
 
 class PayloadError(Exception):
@@ -48,7 +43,7 @@ def read_payload(payload: bytes | BlobRef) -> bytes | memoryview:
         raise PayloadError(f"could not map {payload.name}: {error}") from error
 
 
-def write_payload(parts: Sequence[Part], size: int, *, blob_dir: str, call_id: str) -> bytes | BlobRef:
+def write_payload(parts: Sequence[Bytes], size: int, *, blob_dir: str, call_id: str) -> bytes | BlobRef:
     """Return `parts` joined, or, over INLINE_LIMIT, a reference to a new file that holds them.
 
     Raises PayloadError when the file cannot be written; nothing is left of it then.
@@ -57,25 +52,7 @@ def write_payload(parts: Sequence[Part], size: int, *, blob_dir: str, call_id: s
         return b"".join(parts)
     path = os.path.join(blob_dir, f"{call_id}.{secrets.token_hex(8)}")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(fd, parts)
-        except BaseException:
-            os.unlink(path)
-            raise
-        finally:
-            os.close(fd)
+        write_file(path, parts)
     except OSError as error:
         raise PayloadError(write_failure(error, size, blob_dir)) from error
     return BlobRef(tier="file", name=path, size=size)
-
-
-def _write_all(fd: int, parts: Sequence[Part]) -> None:
-    for first in range(0, len(parts), _MAX_PARTS):
-        views = [memoryview(part).cast("B") for part in parts[first : first + _MAX_PARTS]]
-        while views:
-            written = os.writev(fd, views)
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if views:
-                views[0] = views[0][written:]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from afield._bus import BlobCorruptError, BlobNotFoundError
-from afield._bus.files import FileTier
+from afield._bus.files import QUICK, FileTier
 from afield._wire.messages import BlobRef
 
 
@@ -24,7 +24,15 @@ def test_blob_comes_back(tier: FileTier) -> None:
     tier.delete(ref)
     tier.delete(ref)
     assert bytes(view) == b"abcd"
-    assert view.readonly
+
+
+def test_what_is_written_to_a_mapped_blob_is_its_readers_alone(tier: FileTier) -> None:
+    """An array in it is writable without a copy, and whoever opens the blob again finds what was stored."""
+    ref = tier.write([b"abcd"], call_id="fc-s-0-1")
+    view = tier.open(ref)
+    view[0:1] = b"x"
+    assert bytes(view) == b"xbcd"
+    assert bytes(tier.open(ref)) == b"abcd"
 
 
 def test_many_and_large_pieces(tier: FileTier) -> None:
@@ -100,6 +108,20 @@ def test_sweep_removes_the_old_and_only_them(tier: FileTier, tmp_path: Path) -> 
     assert tier.sweep(3600) == 1
     assert bytes(tier.open(new)) == b"x"
     assert os.listdir(tmp_path / "blobs") == [new.name]
+
+
+def test_only_what_is_quick_is_removed_at_once(tier: FileTier, tmp_path: Path) -> None:
+    """A large file, and a blob that is none of this host's, are left for those who may wait."""
+    small, large = (tier.write([bytes(size)], call_id="fc-s-0-1") for size in (QUICK - 1, QUICK))
+    elsewhere = BlobRef(tier="file", name=small.name, size=1, host="other")
+
+    assert [tier.delete_if_quick(ref) for ref in (elsewhere, large, small, small)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert os.listdir(tmp_path / "blobs") == [large.name]
 
 
 def test_blobs_of_a_call_go_together(tier: FileTier) -> None:
