@@ -4,6 +4,7 @@ A Client belongs to the event loop that it was opened on. Which client a call us
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -51,7 +52,7 @@ CLOSE_S: Final = 2.0
 
 
 class Client:
-    """See the module. Made by `Client.open`; all methods belong to the loop it was opened on."""
+    """See the module. Made by `Client.open`; methods belong to the loop it was opened on, unless they say otherwise."""
 
     def __init__(self, address: PlatformAddress, ws: str, bus: Bus) -> None:
         self.address = address
@@ -62,7 +63,7 @@ class Client:
         self.inbox = Inbox(bus, ws, self.session)
         self.paces: dict[tuple[str, str], Pace] = {}
         """What earlier maps learnt, by function and method."""
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._wakes = Wakes()
         self._wake_timer: asyncio.TimerHandle | None = None
         self._outstanding: dict[str, int] = {}
@@ -155,9 +156,8 @@ class Client:
     # -- calls --
 
     def next_call_id(self, shard: int) -> str:
-        """Return the id of a new call of a function of this shard."""
-        self._number += 1
-        return f"fc-{self.session}-{shard}-{self._number}"
+        """Return the id of a new call of a function of this shard. From any thread."""
+        return f"fc-{self.session}-{shard}-{next(self._numbers)}"
 
     def input_message(
         self,

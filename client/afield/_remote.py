@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from afield import output
+from afield._bus_errors import as_user_errors
 from afield._context import current_input_id
 from afield._generator_run import GeneratorRun
 from afield._outcome import CallOutcome
@@ -16,6 +17,7 @@ from afield._spawn import spawn_one
 from afield._sync import aiterate, iterate, warn_if_in_loop
 from afield._trim import TRIMMED, trimmed, trimmed_async
 from afield._wire.functions import FunctionRecord
+from afield._wire.messages import BlobRef
 from afield._wire.streams import INLINE_LIMIT
 from afield.serialization import Serialized, dumps_call, loads
 
@@ -45,11 +47,14 @@ class Remote(Generic[P, R]):
         data = dumps_call(args, kwargs)
         binding = function._binding
         client = binding.uplink.portal_client if binding is not None else None
-        if binding is None or client is None or data.size > INLINE_LIMIT:
-            outcome = get_portal().run(partial(_call, function, data, current_input_id() or ""))
-            output.settle()
-            return outcome.unwrap()  # type: ignore[no-any-return]
-        return _call_inline(client, binding.record, data.join(), function._method)  # type: ignore[no-any-return]
+        if binding is not None and client is not None:
+            if data.size <= INLINE_LIMIT:
+                return _call_stored(client, binding.record, data.join(), function._method)  # type: ignore[no-any-return]
+            if client.payloads.host:
+                return _call_large(client, binding.record, data, function._method)  # type: ignore[no-any-return]
+        outcome = get_portal().run(partial(_call, function, data, current_input_id() or ""))
+        output.settle()
+        return outcome.unwrap()  # type: ignore[no-any-return]
 
     @trimmed_async
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -69,13 +74,29 @@ async def _call(function: "Function[..., Any, Any]", data: Serialized, parent: s
     return await client.call(binding.record, data, parent=parent, method=function._method)
 
 
-def _call_inline(client: Client, record: FunctionRecord, payload: bytes, method: str) -> Any:
-    """The quick way of a blocking call with small arguments: no task, one hop to the portal's loop and one back."""
+def _call_large(client: Client, record: FunctionRecord, data: Serialized, method: str) -> Any:
+    """The same with arguments in a file, which this thread writes itself."""
+    portal = get_portal()
+    portal.refuse_own_thread()
+    call_id = client.next_call_id(record.shard)
+    payload = client.payloads.write(data, call_id)
+    try:
+        return _call_stored(client, record, payload, method, call_id)
+    finally:
+        _discard(client, payload)
+
+
+def _call_stored(
+    client: Client, record: FunctionRecord, payload: bytes | BlobRef, method: str, call_id: str = ""
+) -> Any:
+    """The quick way of a blocking call: no task, one hop to the portal's loop and one back."""
     portal = get_portal()
     portal.refuse_own_thread()
     waiter = Waiter()
     loop = portal.loop
-    loop.call_soon_threadsafe(_start, waiter, client, record, payload, current_input_id() or "", method)
+    loop.call_soon_threadsafe(
+        _start, waiter, client, record, payload, current_input_id() or "", method, call_id
+    )
     try:
         call = waiter.wait()
     except BaseException:
@@ -86,15 +107,41 @@ def _call_inline(client: Client, record: FunctionRecord, payload: bytes, method:
         raise call.error
     result = call.result
     assert result is not None
-    if result.status == "ok" and isinstance(result.value, bytes):
-        return loads(result.value)
+    if result.status == "ok":
+        if isinstance(result.value, bytes):
+            return loads(result.value)
+        if client.payloads.is_near(result.value):
+            return _load_large(client, result.value)
     return portal.run(client.outcome, call, record.spec).unwrap()
 
 
+def _load_large(client: Client, value: BlobRef) -> Any:
+    """Load a value from a file in this thread, then remove the file."""
+    try:
+        with as_user_errors():
+            return loads(client.payloads.map(value))
+    finally:
+        _discard(client, value)
+
+
+def _discard(client: Client, payload: BlobRef) -> None:
+    """Remove the file of a payload; a large one elsewhere, as that takes the kernel a while."""
+    if not client.payloads.discard_if_quick(payload):
+        get_portal().loop.call_soon_threadsafe(client.later, client.payloads.discard, payload)
+
+
 def _start(
-    waiter: Waiter, client: Client, record: FunctionRecord, payload: bytes, parent: str, method: str
+    waiter: Waiter,
+    client: Client,
+    record: FunctionRecord,
+    payload: bytes | BlobRef,
+    parent: str,
+    method: str,
+    call_id: str,
 ) -> None:
-    waiter.started = client.start_call(record, payload, waiter.done, parent=parent, method=method)
+    waiter.started = client.start_call(
+        record, payload, waiter.done, parent=parent, method=method, call_id=call_id
+    )
 
 
 def _give_up(waiter: Waiter, client: Client) -> None:

@@ -73,6 +73,10 @@ class Blobs:
         """Tell whether a caller reads the file tier of this host."""
         return caller_host == self._host
 
+    def delete_quick(self, refs: Iterable[bytes | BlobRef | None]) -> list[BlobRef]:
+        """Remove small files of this host; returns what is left for `delete`. Raises OSError."""
+        return [ref for ref in refs if isinstance(ref, BlobRef) and not self._files.delete_if_quick(ref)]
+
     async def delete(self, refs: Iterable[bytes | BlobRef | None]) -> None:
         """Remove blobs that nobody needs any more; those of other hosts' file tiers are swept there."""
         for ref in refs:

@@ -266,7 +266,7 @@ class Engine:
         if held.has_blobs:
             self._blobs.forget(held.args)
             done = [arg for i, arg in enumerate(held.pack.args, held.pack.first) if i not in held.going_on]
-            self._tasks.start_soon(self._delete_blobs, done)
+            self._delete_blobs(done)
 
     def _on_not_stored(self, held: Held) -> None:
         self.do(self.pool.store_failed(held, time.monotonic()))
@@ -282,7 +282,16 @@ class Engine:
             info = ErrorInfo(kind="internal", message=f"values of the generator could not be stored: {error}")
         self.do(self.pool.generators.chunk_refused(held, time.monotonic(), info))
 
-    async def _delete_blobs(self, refs: list[bytes | BlobRef]) -> None:
+    def _delete_blobs(self, refs: list[bytes | BlobRef]) -> None:
+        try:
+            slow = self._blobs.delete_quick(refs)
+        except (OSError, ValueError) as error:
+            log.warning("blobs not removed; they lapse", error=str(error))
+        else:
+            if slow:
+                self._tasks.start_soon(self._delete_slowly, slow)
+
+    async def _delete_slowly(self, refs: list[BlobRef]) -> None:
         try:
             await self._blobs.delete(refs)
         except (BusError, OSError, ValueError) as error:
