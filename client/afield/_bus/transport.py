@@ -41,8 +41,12 @@ class InlineTransport(Transport, asyncio.Protocol):
         """Whether what is written now has a chance to arrive; an attribute, for it is asked for each message."""
         self._eof = False
         self._streaming = False
-        self._partial = bytearray()
+        self._partial: list[bytes | memoryview] = []
+        """Pieces of an unfinished frame, joined once it is whole: appending to one buffer copied each byte twice more."""
+        self._kept = 0
+        """Bytes in them."""
         self._need = 0
+        """Bytes that it takes before it is worth another look."""
         self._control = bytearray()
         self._reader: asyncio.Future[None] | None = None
         self._out: list[bytes | memoryview] = []
@@ -94,10 +98,11 @@ class InlineTransport(Transport, asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         if self._partial:
-            self._partial += data
-            if len(self._partial) < self._need:
+            self._partial.append(data)
+            self._kept += len(data)
+            if self._kept < self._need:
                 return
-            data = bytes(self._partial)
+            data = b"".join(self._partial)
             self._partial.clear()
         position, size, inline = 0, len(data), self._inline
         while position < size:
@@ -129,7 +134,8 @@ class InlineTransport(Transport, asyncio.Protocol):
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
         """Keep what is left; `needed` is the end of the unfinished frame, counted in `data`."""
-        self._partial += memoryview(data)[position:]
+        self._partial.append(memoryview(data)[position:])
+        self._kept = len(data) - position
         self._need = needed - position
 
     def _call(self, handler: Handler, subject: str, reply: str, header: bytes | None, data: bytes) -> None:
