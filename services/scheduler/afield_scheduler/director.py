@@ -13,10 +13,8 @@ from anyio.abc import TaskGroup
 from afield._bus.connection import Bus
 from afield._bus.errors import BusError
 from afield._wire import subjects
-from afield._wire.api import StopContainer
 from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord, WorkerRecord
-from afield._wire.ids import new_id
 from afield._wire.messages import Event, Wake
 from afield_common.jetstream import JetStream
 from afield_common.log import get_logger
@@ -26,13 +24,15 @@ from afield_scheduler.autoscale import capacity
 from afield_scheduler.backoff import Backoff
 from afield_scheduler.bounded import Bounded
 from afield_scheduler.closings import Closings, unschedulable
+from afield_scheduler.commands import Commands
 from afield_scheduler.demand import Inputs
-from afield_scheduler.fleet import Fleet, stop_of
+from afield_scheduler.fleet import Fleet
 from afield_scheduler.notices import Pulling
 from afield_scheduler.planner import Decision, decide
 from afield_scheduler.progress import Progress
 from afield_scheduler.settings import SchedulerSettings
-from afield_scheduler.snapshot import Placed, Snapshot, Starting
+from afield_scheduler.shortage import Shortage
+from afield_scheduler.snapshot import Snapshot
 from afield_scheduler.strays import Strays
 from afield_scheduler.waiting import Complaints, told
 
@@ -62,7 +62,7 @@ class Director:
         self._settings = settings
         self._snapshot = snapshot
         self._jet = JetStream(bus)
-        self._fleet = Fleet(bus)
+        self._commands = Commands(Fleet(bus), snapshot, tasks, self._on_refused)
         self._agenda = Agenda()
         self._backoff = Backoff()
         self._closings = Closings(bus, tasks, self._on_closed)
@@ -79,11 +79,8 @@ class Director:
         self._dormant: set[str] = set()
         self._strangers: Bounded[str, float] = Bounded(_STRANGERS_KEPT)
         self._ready: Bounded[str, None] = Bounded(_CONTAINERS_KEPT)
-        self._asked: Bounded[str, int] = Bounded(_CONTAINERS_KEPT)
-        """The version of the function that a container was asked for with."""
         self._strays = Strays()
-        self._short: set[str] = set()
-        """Functions that need more containers than there is room for."""
+        self._shortage = Shortage()
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -93,7 +90,7 @@ class Director:
         self._led_at = time.monotonic()
         self._agenda.clear()
         self._woken.clear()
-        self._short.clear()
+        self._shortage.clear()
         self._snapshot.forget_plans()
         self.complaints.clear()
         self.pulling.clear()
@@ -159,7 +156,7 @@ class Director:
         for table in (self._woken, self._looked, self._strangers):
             table.pop(function_id, None)
         self._dormant.discard(function_id)
-        self._short.discard(function_id)
+        self._shortage.note(function_id, short=False)
         self._stop_all(function_id, reason)
 
     def on_worker(self, record: WorkerRecord) -> None:
@@ -199,7 +196,7 @@ class Director:
         was_ready = seen or event.container_id in self._ready
         current = self._is_current(event)
         self._ready.pop(event.container_id, None)
-        self._asked.pop(event.container_id, None)
+        self._commands.forget(event.container_id)
         self._snapshot.ended(event.container_id, function_id)
         function = self._snapshot.functions.get(function_id)
         if event.kind == "container.failed" and current:
@@ -214,7 +211,7 @@ class Director:
     def _is_current(self, event: Event) -> bool:
         """Tell whether a container runs its function's present version, as far as is known."""
         function = self._snapshot.functions.get(event.function_id)
-        asked = self._asked.get(event.container_id)
+        asked = self._commands.version_of(event.container_id)
         return asked is None or (function is not None and asked == function.version)
 
     def _is_stuck(self, function: FunctionRecord) -> bool:
@@ -234,12 +231,17 @@ class Director:
 
     def _use_room(self, now: float) -> None:
         """There may be more room than before: whoever needs it most gets it at once, the others after a look."""
-        for function_id in list(self._short):
+        planned, functions = self._shortage.next_due(), self._shortage.due(now)
+        for function_id in functions:
             function = self._snapshot.functions.get(function_id)
             if function is not None and not self._snapshot.count(function_id):
                 self._decide(function)
             else:
                 self._look_by(function_id, now)
+        if functions:
+            self._shortage.seen_to(now, time.monotonic())
+        elif planned is None and self._shortage.next_due() is not None:
+            self._roused.set()
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -267,7 +269,12 @@ class Director:
     def _pause(self) -> float | None:
         if not self.leading:
             return None
-        due = (self._sweep_at, self._agenda.next_due(), self._strays.next_due())
+        due = (
+            self._sweep_at,
+            self._agenda.next_due(),
+            self._strays.next_due(),
+            self._shortage.next_due(),
+        )
         return max(0.0, min(each for each in due if each is not None) - time.monotonic())
 
     async def _look(self) -> None:
@@ -285,10 +292,12 @@ class Director:
             await self._awaken(found.dormant)
             self._take(found.inputs)
         self._stop_strays()
+        if self._shortage.next_due() is not None:
+            self._use_room(time.monotonic())
 
     def _stop_strays(self) -> None:
         for placed in self._strays.look(self._snapshot.strays(), time.monotonic()):
-            self._stop(placed, "its function is gone", only_if_idle=False)
+            self._commands.stop(placed, "its function is gone", only_if_idle=False)
 
     async def _sweep(self) -> None:
         """Look at all functions."""
@@ -366,8 +375,19 @@ class Director:
         if not self.leading:
             return
         decision = self._decision(function)
+        self._carry_out(function, decision)
+        now = time.monotonic()
+        self._snapshot.claim(function.function_id, decision.claim, function.spec.resources, now)
+        self._shortage.note(function.function_id, short=decision.short)
+        if decision.again_at is not None:
+            self._look_by(function.function_id, decision.again_at)
+        if decision.never:
+            self._give_up(function, decision.waiting, now)
+        self._complain(function, decision.waiting)
+
+    def _carry_out(self, function: FunctionRecord, decision: Decision) -> None:
         for placed in decision.stop:
-            self._stop(placed, "idle", only_if_idle=True)
+            self._commands.stop(placed, "idle", only_if_idle=True)
         for placed in (*decision.evict, *decision.retire):
             retire = placed in decision.retire
             log.debug(
@@ -378,22 +398,11 @@ class Director:
                 busy=retire,
             )
             reason = f"it made room for {function.spec.name}"
-            self._stop(placed, reason, only_if_idle=not retire, when_idle=retire)
+            self._commands.stop(placed, reason, only_if_idle=not retire, when_idle=retire)
         for placed in decision.reduce:
-            self._stop(placed, "fewer containers may run", only_if_idle=False, when_idle=True)
+            self._commands.stop(placed, "fewer containers may run", only_if_idle=False, when_idle=True)
         for worker_id in decision.start_on:
-            self._start(function, worker_id)
-        now = time.monotonic()
-        self._snapshot.claim(function.function_id, decision.claim, function.spec.resources, now)
-        if decision.short:
-            self._short.add(function.function_id)
-        else:
-            self._short.discard(function.function_id)
-        if decision.again_at is not None:
-            self._look_by(function.function_id, decision.again_at)
-        if decision.never:
-            self._give_up(function, decision.waiting, now)
-        self._complain(function, decision.waiting)
+            self._commands.start(function, worker_id)
 
     def _give_up(self, function: FunctionRecord, reason: str, now: float) -> None:
         """End the inputs of a function that no worker can ever run."""
@@ -409,37 +418,16 @@ class Director:
     def _decision(self, function: FunctionRecord) -> Decision:
         return decide(self._snapshot, function, self._backoff, now=time.monotonic(), wall=time.time())
 
-    def _start(self, function: FunctionRecord, worker_id: str) -> None:
-        start = Starting(
-            new_id("ta"), function.function_id, worker_id, function.spec.resources, time.monotonic()
-        )
-        self._snapshot.add_start(start)
-        self._asked[start.container_id] = function.version
-        self._tasks.start_soon(self._request_start, function, start)
-
-    async def _request_start(self, function: FunctionRecord, start: Starting) -> None:
-        refusal = await self._fleet.start(function, start)
-        if refusal and start.container_id in self._snapshot.starting:
-            self._snapshot.start_refused(start, refusal, time.monotonic())
-            current = self._snapshot.functions.get(function.function_id)
-            if current is not None:
-                self._decide(current)
-                self._look_by(current.function_id, time.monotonic() + self._settings.look_s)
-
-    def _stop(self, placed: Placed, reason: str, *, only_if_idle: bool, when_idle: bool = False) -> None:
-        self._snapshot.mark_stopping(placed.record.container_id, time.monotonic())
-        request = stop_of(placed, reason, only_if_idle=only_if_idle, when_idle=when_idle)
-        self._tasks.start_soon(self._fleet.stop, placed.worker_id, request)
+    def _on_refused(self, function_id: str) -> None:
+        """A worker did not take a container: another one may, now or in a while."""
+        function = self._snapshot.functions.get(function_id)
+        if function is not None:
+            self._decide(function)
+            self._look_by(function_id, time.monotonic() + self._settings.look_s)
 
     def _stop_all(self, function_id: str, reason: str, *, only_if_idle: bool = False) -> None:
-        """Stop the containers of a function wherever they are, or are about to be."""
-        if not self.leading:
-            return
-        workers = {placed.worker_id for placed in self._snapshot.containers(function_id)}
-        workers |= {s.worker_id for s in self._snapshot.starting.values() if s.function_id == function_id}
-        for worker_id in workers:
-            request = StopContainer(function_id=function_id, only_if_idle=only_if_idle, reason=reason)
-            self._tasks.start_soon(self._fleet.stop, worker_id, request)
+        if self.leading:
+            self._commands.stop_all(function_id, reason, only_if_idle=only_if_idle)
 
     def _complain(self, function: FunctionRecord, reason: str) -> None:
         """Tell why a function gets no container, once and when it changes."""

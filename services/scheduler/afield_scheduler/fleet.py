@@ -7,7 +7,7 @@ from afield._bus.errors import BusError, BusTimeoutError
 from afield._wire.api import StartContainer, StopContainer, worker_start, worker_stop
 from afield._wire.functions import FunctionRecord
 from afield_common.log import get_logger
-from afield_scheduler.snapshot import Placed, Starting
+from afield_scheduler.crews import Placed, Starting
 
 log = get_logger(__name__)
 

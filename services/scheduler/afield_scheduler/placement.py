@@ -1,7 +1,8 @@
 """Where containers go: filter the hosts, rank them, plan. A pure function, and a deterministic one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 from afield._wire.functions import FunctionSpec, Resources
@@ -19,7 +20,11 @@ UNBOUNDED: Final = 2**31
 MOST_TOLD: Final = 20
 """Workers whose reasons are told."""
 
-_EPSILON: Final = 1e-9
+EPSILON: Final = 1e-9
+"""Cores by which a need may exceed what is free: sums of fractions are no better than that."""
+
+Rank = tuple[int, float, str]
+"""Which of the devices asked for, the load, the worker id: the smallest is best."""
 
 
 class Need(NamedTuple):
@@ -117,22 +122,48 @@ class Plan(NamedTuple):
     workers: tuple[str, ...]
     misfits: dict[str, Misfit]
     """By worker id; empty when everything fits."""
+    never: bool = False
+    """Whether there are hosts, and none can ever take the container that did not fit."""
+    others: int = 0
+    """Hosts that `misfits` does not tell of."""
+
+
+class Lack(NamedTuple):
+    """What a host would need more of for one more container, each 0 or less where there is enough."""
+
+    cpus: float
+    memory_mib: int
+    containers: int
 
     @property
-    def never(self) -> bool:
-        """Whether no present host can ever take the container that did not fit."""
-        return bool(self.misfits) and all(misfit.never for misfit in self.misfits.values())
+    def none(self) -> bool:
+        """Whether there is enough of everything."""
+        return enough(self.cpus, self.memory_mib, self.containers)
+
+
+def enough(cpus: float, memory_mib: int, containers: int) -> bool:
+    """Tell whether so much that is missing means that nothing is."""
+    return memory_mib <= 0 and cpus <= EPSILON and containers <= 0
+
+
+def lack(need: Need, host: Host) -> Lack:
+    """Return what is missing on a host, devices apart."""
+    extra = (OVERCOMMIT - 1) * host.cpus if need.first else 0.0
+    return Lack(
+        need.cpu - host.cpus_free - extra, need.memory_mib - host.memory_free, 1 - host.containers_free
+    )
 
 
 def misfit(need: Need, host: Host) -> Misfit | None:
     """Return why a host cannot take one more container; None when it can."""
-    return _never(need, host) or _not_now(need, host)
+    return never(need, host) or _not_now(need, host)
 
 
-def _never(need: Need, host: Host) -> Misfit | None:
+def never(need: Need, host: Host) -> Misfit | None:
+    """Return why a host could not even take a container if nothing else was on it; None when it could."""
     if need.runner not in ("auto", *host.runners):
         return Misfit(f"has no runner {need.runner!r} (it has {', '.join(host.runners) or 'none'})", True)
-    if need.cpu > host.cpus + _EPSILON:
+    if need.cpu > host.cpus + EPSILON:
         return Misfit(f"has {host.cpus:g} cores, {need.cpu:g} are asked for", True)
     if need.memory_mib > host.memory_mib:
         return Misfit(f"has {host.memory_mib} MiB of memory, {need.memory_mib} are asked for", True)
@@ -150,64 +181,87 @@ def _never(need: Need, host: Host) -> Misfit | None:
     return None
 
 
-def _not_now(need: Need, host: Host) -> Misfit | None:
+def closed(host: Host) -> Misfit | None:
+    """Return why a host takes no container of the function now, however small; None when it may."""
     if host.draining:
         return Misfit("is being drained", False)
     if host.stalled:
         return Misfit(f"does not pull: {host.stalled}", False)
     if host.refused:
         return Misfit(f"refused: {host.refused}", False)
-    extra = (OVERCOMMIT - 1) * host.cpus if need.first else 0.0
-    if need.cpu > host.cpus_free + extra + _EPSILON:
+    return None
+
+
+def _not_now(need: Need, host: Host) -> Misfit | None:
+    shut = closed(host)
+    if shut is not None:
+        return shut
+    cpus, memory_mib, containers = lack(need, host)
+    if cpus > EPSILON:
         return Misfit(f"has {max(0.0, host.cpus_free):g} of {host.cpus:g} cores free", False)
-    if need.memory_mib > host.memory_free:
+    if memory_mib > 0:
         return Misfit(f"has {max(0, host.memory_free)} of {host.memory_mib} MiB free", False)
-    if host.containers_free <= 0:
+    if containers > 0:
         return Misfit("has as many containers as it takes", False)
     if take(host.gpus_free, need.gpu) is None:
         return Misfit("has all fitting GPUs in use", False)
     return None
 
 
-def place(need: Need, hosts: Sequence[Host], count: int) -> Plan:
+def place(need: Need, hosts: Iterable[Host], count: int) -> Plan:
     """Return where to start up to `count` containers.
 
     Each goes to a host that has the device preferred most, of those to the one that is least loaded afterwards; ties go
     to the smaller worker id. The same arguments always give the same plan.
     """
     state = {host.worker_id: host for host in hosts}
-    misfits = {host.worker_id: misfit(need, host) for host in hosts}
-    ranks = {host.worker_id: _rank(need, host) for host in hosts if misfits[host.worker_id] is None}
+    misfits = {host.worker_id: misfit(need, host) for host in state.values()}
+    ranks = [rank(need, host) for host in state.values() if misfits[host.worker_id] is None]
+    heapify(ranks)
     chosen: list[str] = []
     while len(chosen) < count and ranks:
-        best = min(ranks, key=ranks.__getitem__)
-        chosen.append(best)
-        host = state[best] = state[best].with_container(need)
-        misfits[best] = misfit(need, host)
-        if misfits[best] is None:
-            ranks[best] = _rank(need, host)
-        else:
-            del ranks[best]
+        worker_id = heappop(ranks)[2]
+        chosen.append(worker_id)
+        host = state[worker_id] = state[worker_id].with_container(need)
+        misfits[worker_id] = misfit(need, host)
+        if misfits[worker_id] is None:
+            heappush(ranks, rank(need, host))
     if len(chosen) == count:
         return Plan(tuple(chosen), {})
-    return Plan(tuple(chosen), {worker_id: why for worker_id, why in misfits.items() if why is not None})
+    told = {worker_id: why for worker_id, why in misfits.items() if why is not None}
+    return Plan(tuple(chosen), told, never=bool(told) and all(why.never for why in told.values()))
 
 
 def ever(need: Need, host: Host) -> bool:
     """Tell whether a host could take a container if nothing else was on it."""
-    return _never(need, host) is None
+    return never(need, host) is None
 
 
-def _rank(need: Need, host: Host) -> tuple[int, float, str]:
+def rank(need: Need, host: Host) -> Rank:
+    """Return how well a host takes one more container that fits."""
     chosen = choose(host.gpus_free, need.gpu) if need.gpu else None
-    return (chosen[0] if chosen else 0, _load_after(need, host), host.worker_id)
+    cores = share_after(host.cpus, cores_taken(host), need.cpu)
+    memory = share_after(host.memory_mib, memory_taken(host), need.memory_mib)
+    return (chosen[0] if chosen else 0, max(cores, memory), host.worker_id)
 
 
-def _load_after(need: Need, host: Host) -> float:
-    """The busier of cores and memory, as a share, with one more container."""
-    cores = 1 - (host.cpus_free - need.cpu) / host.cpus if host.cpus else 1.0
-    memory = 1 - (host.memory_free - need.memory_mib) / host.memory_mib if host.memory_mib else 1.0
-    return round(max(cores, memory), 9)
+def cores_taken(host: Host) -> float:
+    """Return the share of the cores that is taken."""
+    return _taken(host.cpus, host.cpus_free)
+
+
+def memory_taken(host: Host) -> float:
+    """Return the share of the memory that is taken."""
+    return _taken(host.memory_mib, host.memory_free)
+
+
+def _taken(has: float, free: float) -> float:
+    return round(1 - free / has, 9) if has else 0.0  # equal loads are equal, whatever they are the sum of
+
+
+def share_after(has: float, taken: float, more: float) -> float:
+    """Return the share that is taken of something when more of it is. What there is nothing of is all taken."""
+    return round(taken + more / has, 12) if has else 1.0
 
 
 def explain(plan: Plan) -> str:
@@ -215,6 +269,7 @@ def explain(plan: Plan) -> str:
     if not plan.misfits:
         return "no worker is there"
     start = "no worker can run it" if plan.never else "no worker has room now"
-    reasons = [f"{worker} {misfit.reason}" for worker, misfit in sorted(plan.misfits.items())]
-    more = f"; and {len(reasons) - MOST_TOLD:,} more" if len(reasons) > MOST_TOLD else ""
-    return f"{start}: {'; '.join(reasons[:MOST_TOLD])}{more}"
+    reasons = [f"{worker} {misfit.reason}" for worker, misfit in sorted(plan.misfits.items())[:MOST_TOLD]]
+    others = len(plan.misfits) - len(reasons) + plan.others
+    more = f"; and {others:,} more" if others else ""
+    return f"{start}: {'; '.join(reasons)}{more}"

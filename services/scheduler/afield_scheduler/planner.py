@@ -3,11 +3,14 @@
 from typing import Final, NamedTuple
 
 from afield._wire.functions import FunctionRecord
-from afield_scheduler import autoscale, eviction
+from afield_scheduler import autoscale, offers
 from afield_scheduler.autoscale import Idle, Load
 from afield_scheduler.backoff import Backoff
-from afield_scheduler.placement import Need, Plan, explain, need_of, place
-from afield_scheduler.snapshot import Crew, Placed, Room, Snapshot
+from afield_scheduler.crews import Placed
+from afield_scheduler.eviction import make_room
+from afield_scheduler.placement import Need, need_of
+from afield_scheduler.snapshot import Crew, Snapshot
+from afield_scheduler.view import View
 
 GROW_S: Final = 0.05
 """Seconds until the next look at a function that is still growing."""
@@ -68,13 +71,15 @@ def decide(
         return Decision(waiting=reason, again_at=ready_at)
     if backoff.failing(function.function_id, now):
         count = 1
-    plan = place(need_of(function.spec), snapshot.hosts(function.function_id), count)
-    if plan.never and not snapshot.may_return(need_of(function.spec), now):
+    need, view = need_of(function.spec), snapshot.view(function.function_id)
+    workers = view.place(need, count)
+    if len(workers) == count:
+        return Decision(start_on=workers, again_at=now + GROW_S if missing > 0 else None)
+    if view.never(need) and not snapshot.may_return(need, now):
         alone = not load.containers and not load.leaving
-        return Decision(waiting=explain(plan), never=alone)
-    if len(plan.workers) < count:
-        return _with_room_made(snapshot, function, plan, count, wall, alone=load.containers == load.waiting)
-    return Decision(start_on=plan.workers, again_at=now + GROW_S if missing > 0 else None)
+        return Decision(waiting=view.why(need), never=alone)
+    room = _Room(snapshot, function, view, count, wall)
+    return room.made(workers, alone=load.containers == load.waiting)
 
 
 def _without_start(
@@ -105,54 +110,57 @@ def _last_come(crew: Crew, count: int) -> tuple[Placed, ...]:
     return tuple(busy[:count])
 
 
-def _with_room_made(
-    snapshot: Snapshot, function: FunctionRecord, plan: Plan, count: int, wall: float, *, alone: bool
-) -> Decision:
-    """Return what to do when there is no room for all containers that are to be started.
+class _Room:
+    """What to do when there is no room for all containers of a function that are to be started."""
 
-    `alone`: nobody is there who could run an input of the function. Then it gets one container whatever others have:
-    quiet ones go, then cores are promised more than once, then anybody idle goes, then somebody busy retires.
-    """
-    function_id, asked = function.function_id, function.spec.resources
-    need = need_of(function.spec)
-    settled = snapshot.rooms(function_id, settled=True)
-    quiet = eviction.idle(snapshot, function, wall)
-    evicted, fitting = eviction.make_room(need, asked, settled, quiet, count)
-    if evicted:
-        plan = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), count)
-    if plan.workers or not alone:
-        return Decision(start_on=plan.workers, evict=evicted, short=len(plan.workers) < count)
-    if fitting:
-        # There is room as soon as those that leave are gone.
-        return Decision(evict=evicted, short=True, claim=_where(need, settled, evicted))
-    need = need._replace(first=True)
-    plan = place(need, snapshot.hosts(function_id), 1)
-    if plan.workers:
-        return Decision(start_on=plan.workers, short=count > 1)
-    idle = eviction.idle(snapshot, function, wall, least=0.0)
-    evicted, fitting = eviction.make_room(need, asked, settled, idle, 1)
-    if fitting:
-        workers = place(need, snapshot.hosts(function_id, leaving=_ids(evicted)), 1).workers
-        claim = "" if workers else _where(need, settled, evicted)
-        return Decision(start_on=workers, evict=evicted, short=True, claim=claim)
-    anybody = eviction.anybody(snapshot, function, wall)
-    retired, fitting = eviction.make_room(need, asked, settled, anybody, 1)
-    claim = _where(need, settled, retired) if fitting else ""
-    return Decision(retire=retired, waiting=explain(plan), short=True, claim=claim)
+    def __init__(
+        self, snapshot: Snapshot, function: FunctionRecord, view: View, count: int, wall: float
+    ) -> None:
+        self._snapshot = snapshot
+        self._function = function
+        self._view = view
+        self._count = count
+        self._wall = wall
 
+    def made(self, workers: tuple[str, ...], *, alone: bool) -> Decision:
+        """Return the decision. `workers`: where there is room as it is.
 
-def _where(need: Need, settled: list[Room], leaving: tuple[Placed, ...]) -> str:
-    """Return the worker on which a container will fit when those that leave are gone; empty if there is none."""
-    gone = _ids(leaving)
-    hosts = [
-        Room(room.empty, {c: taken for c, taken in room.taken.items() if c not in gone}).host()
-        for room in settled
-    ]
-    return next(iter(place(need, hosts, 1).workers), "")
+        `alone`: nobody is there who could run an input of the function. Then it gets one container whatever others
+        have: quiet ones go, then cores are promised more than once, then anybody idle goes, then somebody busy retires.
+        """
+        need, view, count = need_of(self._function.spec), self._view, self._count
+        evicted, fitting = self._cleared(need, self._idle(), count)
+        if evicted:
+            workers = view.place(need, count, leaving=evicted)
+        if workers or not alone:
+            return Decision(start_on=workers, evict=evicted, short=len(workers) < count)
+        if fitting:
+            # There is room as soon as those that leave are gone.
+            return Decision(evict=evicted, short=True, claim=fitting[0])
+        return self._first(need._replace(first=True))
 
+    def _first(self, need: Need) -> Decision:
+        """Return how a function that has nobody gets its first container."""
+        view = self._view
+        workers = view.place(need, 1)
+        if workers:
+            return Decision(start_on=workers, short=self._count > 1)
+        evicted, fitting = self._cleared(need, self._idle(least=0.0), 1)
+        if fitting:
+            workers = view.place(need, 1, leaving=evicted)
+            return Decision(start_on=workers, evict=evicted, short=True, claim="" if workers else fitting[0])
+        anybody = offers.Anybody(self._snapshot, self._function, view, self._wall)
+        retired, fitting = self._cleared(need, anybody, 1)
+        claim = fitting[0] if fitting else ""
+        return Decision(retire=retired, waiting=view.why(need), short=True, claim=claim)
 
-def _ids(containers: tuple[Placed, ...]) -> frozenset[str]:
-    return frozenset(placed.record.container_id for placed in containers)
+    def _idle(self, least: float = offers.QUIET_S) -> offers.Idle:
+        return offers.Idle(self._snapshot, self._function, self._view, self._wall, least=least)
+
+    def _cleared(
+        self, need: Need, offered: offers.Offers, count: int
+    ) -> tuple[tuple[Placed, ...], tuple[str, ...]]:
+        return make_room(need, self._function.spec.resources, self._view, offered, count)
 
 
 def load_of(snapshot: Snapshot, function: FunctionRecord, crew: Crew) -> Load:

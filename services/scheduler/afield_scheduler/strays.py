@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from afield_scheduler.snapshot import STOPPING_S, Placed
+from afield_scheduler.crews import STOPPING_S, Placed
 
 STRAY_S: Final = 0.5
 """Seconds that a container may be there before the news of its function."""

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from afield._wire.functions import ContainerRecord, FunctionRecord, MethodSpec, Resources, Scaling
 from afield_scheduler.backoff import Backoff
-from afield_scheduler.eviction import QUIET_S, SLICE_S
-from afield_scheduler.placement import OVERCOMMIT
+from afield_scheduler.crews import Placed
+from afield_scheduler.eviction import LOOKED_AT
+from afield_scheduler.offers import QUIET_S, SLICE_S, Anybody
+from afield_scheduler.placement import OVERCOMMIT, need_of
 from afield_scheduler.planner import Decision, decide
-from afield_scheduler.snapshot import Placed, Snapshot
+from afield_scheduler.snapshot import Snapshot
 from support.fleet import container, function, worker
 
 NOW = 1000.0
@@ -201,8 +203,8 @@ def test_first_claim_comes_first() -> None:
         snapshot.put_function(function(function_id, resources=whole))
         snapshot.claim(function_id, "wk-1", whole, since)
         snapshot.claim(function_id, "wk-1", whole, since + 5.0)
-    assert [host.memory_free for host in snapshot.hosts("fu-b")] == [4096]
-    assert [host.memory_free for host in snapshot.hosts("fu-c")] == [0]
+    assert [host.memory_free for host in snapshot.view("fu-b").hosts()] == [4096]
+    assert [host.memory_free for host in snapshot.view("fu-c").hosts()] == [0]
 
 
 def test_bound_of_containers_makes_idle_ones_go() -> None:
@@ -276,3 +278,46 @@ def test_two_busy_functions_do_not_take_from_each_other() -> None:
         snapshot.backlog[asking] = 50
         decision = decide(snapshot, one, Backoff(), now=0.0, wall=NOW)
         assert decision == Decision(short=True)
+
+
+def test_room_is_found_wherever_it_is() -> None:
+    """However many containers are looked at in vain before: those that wait for calls of their own, on other hosts."""
+    snapshot = fleet()
+    small = Resources(cpu=0.01, memory_mib=32)
+    for n in range(9):
+        waits = n < 8
+        crew = [
+            held(f"ta-{n}-{m}", f"fu-{m}", resources=small, waits=waits, started_at=1.0 + waits)
+            for m in range(100)
+        ]
+        snapshot.put_worker(worker(f"wk-{n}", *crew, memory_mib=3200))
+    for m in range(100):
+        snapshot.put_function(function(f"fu-{m}"))
+    assert LOOKED_AT < 8 * 100
+    decision = ask(snapshot, resources=small)
+    assert [placed.worker_id for placed in decision.retire] == ["wk-8"]
+
+
+def test_where_nobody_can_go_nobody_is_looked_at() -> None:
+    """On no host, however many there are: those that wait for calls of their own, or must stay, cannot make room."""
+    crew = [held(f"ta-{n}", resources=HALF, waits=True) for n in range(2)]
+    must_stay = Scaling(min_containers=2)
+    for snapshot in (fleet(*crew), fleet(*(replace(c, waits=False) for c in crew), scaling=must_stay)):
+        asking = function("fu-b", resources=HALF)
+        offered = Anybody(snapshot, asking, snapshot.view("fu-b"), NOW)
+        assert list(offered.hosts(need_of(asking.spec))) == []
+        assert ask(snapshot, resources=HALF).short
+
+
+def test_a_crowd_is_not_looked_through() -> None:
+    """Where every host has a way, the best of some is good enough; nobody goes in vain on it."""
+    snapshot = Snapshot()
+    small = Resources(cpu=0.01, memory_mib=32)
+    for n in range(20):
+        crew = [held(f"ta-{n}-{m}", f"fu-{m}", resources=small, idle=90.0 + n) for m in range(100)]
+        snapshot.put_worker(worker(f"wk-{n:02}", *crew, memory_mib=3200, cpus=1.0))
+    for m in range(100):
+        snapshot.put_function(function(f"fu-{m}"))
+    decision = ask(snapshot, resources=Resources(cpu=0.01, memory_mib=320))
+    assert len(decision.evict) == 10
+    assert {placed.worker_id for placed in decision.evict} == {"wk-19"}

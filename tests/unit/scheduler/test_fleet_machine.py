@@ -14,9 +14,11 @@ from afield._wire.functions import ContainerRecord, FunctionRecord, Resources, S
 from afield._wire.messages import ErrorInfo
 from afield_common.devices import take, without
 from afield_scheduler.backoff import Backoff
-from afield_scheduler.placement import LEAST_MEMORY_MIB, Host
+from afield_scheduler.crews import Placed, Starting
+from afield_scheduler.placement import LEAST_MEMORY_MIB, Host, occupied
 from afield_scheduler.planner import decide
-from afield_scheduler.snapshot import Placed, Snapshot, Starting
+from afield_scheduler.snapshot import Snapshot
+from support import plain_decisions
 from support.examples import DEPTH
 from support.fleet import container, function, worker
 
@@ -155,6 +157,7 @@ class Fleets(RuleBasedStateMachine):
             del self.truth[worker_id]
             self.asked = [(where, record) for where, record in self.asked if where != worker_id]
             self.snapshot.remove_worker(worker_id, self.now)
+            assert not self.snapshot.remove_worker(worker_id, self.now), "something was left of a worker"
 
     @rule(seconds=st.sampled_from([60.0, 60.0, 0.001, None]))
     def report(self, seconds: float | None) -> None:
@@ -170,16 +173,17 @@ class Fleets(RuleBasedStateMachine):
     @rule(pick=picks, fate=st.sampled_from(["all", "one", "refused"]), told=st.booleans())
     def take(self, pick: int, fate: str, told: bool) -> None:
         """Workers make containers that they were asked for, and may tell of them; or they refuse one."""
-        if fate == "refused":
-            _, record = self.asked.pop(pick % len(self.asked))
-            start = self.snapshot.starting.get(record.container_id)
-            if start is not None:
-                self.snapshot.start_refused(start, "no", self.now)
-            return
         for _ in range(len(self.asked) if fate == "all" else 1):
             worker_id, record = self.asked.pop(pick % len(self.asked))
             old = self.truth[worker_id]
-            self.truth[worker_id] = replace(old, containers=(*old.containers, record))
+            held = [device for each in old.containers for device in each.gpus]
+            devices = take(without(old.gpus, held), record.resources.gpu)
+            if fate == "refused" or devices is None:
+                start = self.snapshot.starting.get(record.container_id)
+                if start is not None:
+                    self.snapshot.start_refused(start, "no", self.now)
+                continue
+            self.truth[worker_id] = replace(old, containers=(*old.containers, replace(record, gpus=devices)))
             if told:
                 self.snapshot.put_worker(self.truth[worker_id])
 
@@ -206,6 +210,7 @@ class Fleets(RuleBasedStateMachine):
         self.remove(one)
         if heard:
             self.snapshot.ended(one.record.container_id, one.record.function_id)
+            assert not self.snapshot.ended(one.record.container_id, one.record.function_id), "it ended twice"
         if fails:
             error = ErrorInfo(kind="startup", message="no") if blame else None
             ready = one.record.state == "ready"
@@ -222,6 +227,14 @@ class Fleets(RuleBasedStateMachine):
         self.now += seconds
         self.snapshot.expire(self.now, 10.0)
 
+    @precondition(lambda self: not self.asked)
+    @rule()
+    def lead_again(self) -> None:
+        """The lead was lost, and came back: all that is known of what was set in motion is what workers report."""
+        for record in self.truth.values():
+            self.snapshot.put_worker(record)
+        self.snapshot.forget_plans()
+
     @rule(packs=st.lists(st.sampled_from([0, 1, 5, 20]), min_size=2, max_size=2))
     def look(self, packs: list[int]) -> None:
         """Look at all functions, with fresh figures."""
@@ -233,8 +246,10 @@ class Fleets(RuleBasedStateMachine):
 
     def decide(self, f: FunctionRecord) -> None:
         decision = decide(self.snapshot, f, self.backoff, now=self.now, wall=WALL + self.now)
+        plain = plain_decisions.decide(self.snapshot, f, self.backoff, now=self.now, wall=WALL + self.now)
+        assert plain in (None, decision._replace(again_at=None)), "an index is not what it is an index of"
         for placed in (*decision.stop, *decision.evict, *decision.retire, *decision.reduce):
-            assert placed.record.container_id not in self.snapshot._stopping
+            assert placed.record.container_id not in self.snapshot._crews.stopping
             self.snapshot.mark_stopping(placed.record.container_id, self.now)
         for worker_id in decision.start_on:
             self.ask(f, worker_id)
@@ -285,17 +300,39 @@ class Fleets(RuleBasedStateMachine):
     def everything_has_an_owner(self) -> None:
         snapshot = self.snapshot
         assert {start.worker_id for start in snapshot.starting.values()} <= snapshot.workers.keys()
-        assert snapshot._claims.keys() <= snapshot.functions.keys()
+        assert snapshot._claims._claims.keys() <= snapshot.functions.keys()
         strays = {placed.record.container_id for placed in snapshot.strays()}
-        for function_id, containers in snapshot._containers.items():
-            assert function_id in snapshot.functions or containers.keys() <= strays
+        for container_id, placed in snapshot._crews.placed.items():
+            assert placed.record.function_id in snapshot.functions or container_id in strays
 
     @invariant()
     def hosts_are_counted_right(self) -> None:
         """What is kept of hosts from one decision to the next is what would be counted anew."""
         for function_id in self.snapshot.functions:
-            anew = [room.host() for room in self.snapshot.rooms(function_id)]
-            assert [rounded(host) for host in self.snapshot.hosts(function_id)] == [*map(rounded, anew)]
+            anew = plain_decisions.hosts(self.snapshot, function_id)
+            assert [*map(rounded, self.snapshot.view(function_id).hosts())] == [*map(rounded, anew)]
+
+    @invariant()
+    def sums_are_right(self) -> None:
+        """So is what is kept of functions."""
+        snapshot = self.snapshot
+        means = plain_decisions.pack_seconds(snapshot)
+        assert {f: snapshot.pack_seconds(f) for f in means} == means
+        ledger = snapshot._ledger
+        ledger.refresh()
+        for hosts in ledger._all_hosts:
+            assert hosts.ids() == sorted(snapshot.workers)
+        for worker_id in snapshot.workers:
+            account = ledger[worker_id]
+            assert account == ledger.anew(worker_id)
+            promised = [*ledger.coming(worker_id), *snapshot._claims.on(worker_id)]
+            for hosts, host in zip(ledger._all_hosts, account, strict=False):
+                assert hosts[worker_id] == occupied(host, promised)  # type: ignore[arg-type]
+        shares = {f: -standing.share for standing, f in ledger.shares}
+        assert shares == {f: number for f in snapshot.functions if (number := snapshot.count(f))}
+        assert snapshot._crews.starting.keys() == {
+            c for worker_id in self.truth for c in snapshot._crews.coming(worker_id)
+        }
 
 
 def rounded(host: Host) -> Host:

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afield._wire.functions import Resources
-from afield_scheduler.snapshot import AVOID_S, STOPPING_S, Snapshot, Starting
+from afield_scheduler.claims import AVOID_S
+from afield_scheduler.crews import STOPPING_S, Starting
+from afield_scheduler.placement import Need
+from afield_scheduler.snapshot import Snapshot
 from support.fleet import container, function, worker
 
 
@@ -32,7 +35,7 @@ def test_lost_containers_are_reported() -> None:
     assert snapshot.put_worker(worker("wk-1", container("ta-2", "fu-2"))) == {"fu-1"}
     snapshot.add_start(replace_function(starting(), "fu-3"))
     assert snapshot.remove_worker("wk-1", 0.0) == {"fu-2", "fu-3"}
-    assert snapshot.functions_with_containers() == set()
+    assert [snapshot.count(f"fu-{n}") for n in (1, 2, 3)] == [0, 0, 0]
 
 
 def replace_function(start: Starting, function_id: str) -> Starting:
@@ -77,8 +80,18 @@ def test_capacity_includes_what_is_coming() -> None:
     snapshot = Snapshot()
     snapshot.put_worker(worker("wk-1", container("ta-0", resources=Resources(cpu=0.5, memory_mib=100))))
     snapshot.add_start(starting())
-    (host,) = snapshot.hosts("fu-1")
+    (host,) = snapshot.view("fu-1").hosts()
     assert (host.cpus_free, host.memory_free) == (0.5, 4096 - 100 - 128)
+
+
+def test_a_start_gets_none_of_the_devices_that_others_have() -> None:
+    """Though it would prefer one of these: the one that it will get is not free any more."""
+    snapshot = Snapshot()
+    holder = container("ta-0", resources=Resources(gpu=("H100",)), gpus=("H100",))
+    snapshot.put_worker(worker("wk-1", holder, gpus=("A100", "H100")))
+    snapshot.add_start(starting()._replace(resources=Resources(gpu=("H100", "A100"))))
+    (host,) = snapshot.view("fu-1").hosts()
+    assert host.gpus_free == ()
 
 
 def test_refusals_count_until_the_worker_reports() -> None:
@@ -86,13 +99,13 @@ def test_refusals_count_until_the_worker_reports() -> None:
     snapshot = Snapshot()
     snapshot.put_worker(worker())
     snapshot.start_refused(starting(), "full", 0.0)
-    assert [h.refused for h in snapshot.hosts("fu-1")] == ["full"]
-    assert [h.refused for h in snapshot.hosts("fu-2")] == [""]
+    assert [h.refused for h in snapshot.view("fu-1").hosts()] == ["full"]
+    assert [h.refused for h in snapshot.view("fu-2").hosts()] == [""]
     snapshot.put_worker(worker())
-    assert [h.refused for h in snapshot.hosts("fu-1")] == [""]
+    assert [h.refused for h in snapshot.view("fu-1").hosts()] == [""]
     snapshot.start_refused(starting(), "full", 0.0)
     snapshot.expire(AVOID_S, 10.0)
-    assert [h.refused for h in snapshot.hosts("fu-1")] == [""]
+    assert [h.refused for h in snapshot.view("fu-1").hosts()] == [""]
 
 
 def test_run_time_is_the_mean_over_workers() -> None:
@@ -129,12 +142,11 @@ def test_cores_are_free_before_memory_is() -> None:
     snapshot = Snapshot()
     snapshot.put_worker(worker("wk-1", container("ta-1", idle_since=5.0)))
     snapshot.mark_stopping("ta-1", 0.0)
-    (host,) = snapshot.hosts("fu-2")
+    (host,) = snapshot.view("fu-2").hosts()
     assert (host.cpus_free, host.memory_free) == (2.0, 4096 - 128)
-    (settled,) = snapshot.rooms("fu-2", settled=True)
-    assert settled.host().memory_free == 4096
+    assert [host.memory_free for host in snapshot.view("fu-2").settled(Need(1.0, 4096), 1)] == [4096]
     snapshot.ended("ta-1", "fu-1")
-    (host,) = snapshot.hosts("fu-2")
+    (host,) = snapshot.view("fu-2").hosts()
     assert host.memory_free == 4096
 
 
@@ -142,7 +154,7 @@ def test_one_that_retires_has_its_core_until_the_end() -> None:
     """It still runs something."""
     snapshot = Snapshot()
     snapshot.put_worker(worker("wk-1", container("ta-1", busy=1, state="stopping")))
-    assert [host.cpus_free for host in snapshot.hosts("fu-2")] == [2.0 - 0.125]
+    assert [host.cpus_free for host in snapshot.view("fu-2").hosts()] == [2.0 - 0.125]
 
 
 def test_warming_ends_with_the_first_that_is_up() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from afield_scheduler.snapshot import STOPPING_S, Placed
+from afield_scheduler.crews import STOPPING_S, Placed
 from afield_scheduler.strays import STRAY_S, Strays
 from support.fleet import container
 
