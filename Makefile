@@ -6,7 +6,7 @@ ARGS ?=
 # Tests mostly wait for processes and servers, so more of them than cores run at once.
 JOBS ?= 4
 
-.PHONY: help demo test explore chaos check bench bench-peers bench-scaling trace format lock diagrams clean env env-dev
+.PHONY: help demo test explore chaos check bench bench-peers bench-scheduler bench-scaling trace format lock diagrams clean env env-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench    measure, print a table, store build/bench.json    (ARGS="warm cold" chooses some)'
 	@echo 'make bench-scaling   what a call and a map cost as functions, containers, queues and clients grow in number'
 	@echo 'make bench-peers  the same work on Ray, Dask, Celery, Taskiq and afield: an hour  (ARGS="--quick --peers ray-tasks")'
+	@echo 'make bench-scheduler  what a decision of the scheduler costs with up to 1,000 workers'
 	@echo 'make trace    where the time of one warm call goes, hop by hop'
 	@echo 'make format   format the code and mend what the linter can'
 	@echo 'make lock     write the lock files anew from pyproject.toml     (ARGS=--upgrade takes newer versions)'
@@ -57,6 +58,9 @@ bench-scaling: env-dev
 
 bench-peers: env-dev
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+bench-scheduler: env-dev
+	@$(BIN)/python -m benchmarks.scheduler_scale $(ARGS)
 
 trace: env-dev
 	@$(BIN)/python -m benchmarks.trace_call $(ARGS)
