@@ -235,6 +235,8 @@ class FunctionRecord:
     """Of a class: the serialised arguments `(args tuple, kwargs dict)` of its constructor; empty for none."""
     options: Options | None = None
     """Of a variant: what differs from its base. `spec` has it applied."""
+    asleep: bool = False
+    """Whether it was published without consumers: they are made when it is first called."""
 
 
 @message("app")

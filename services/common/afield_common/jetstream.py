@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from afield._bus.connection import Bus
 from afield._bus.errors import ApiRefusedError
-from afield._bus.leaders import ask_leader
+from afield._bus.leaders import NOT_FOUND, ask_leader
 from afield._wire.streams import StreamSpec
 
 STREAM_NOT_FOUND: Final = 10059
@@ -150,6 +150,20 @@ class JetStream:
             seen += len(found)
             if not found or seen >= page.get("total", 0):
                 return
+
+    async def messages(self, stream: str) -> int:
+        """Return how many messages a stream holds."""
+        return int((await self.request(f"STREAM.INFO.{stream}"))["state"]["messages"])
+
+    async def holds(self, stream: str, filter_subject: str) -> bool:
+        """Tell whether a stream has a message that a filter matches."""
+        try:
+            await self.request(f"STREAM.MSG.GET.{stream}", {"last_by_subj": filter_subject})
+        except ApiRefusedError as error:
+            if error.err_code != NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def last_seq(self, stream: str) -> int:
         """Return the sequence of the last message that a stream has stored."""

@@ -11,7 +11,11 @@ from afield_common.errors import RefusedError
 from afield_registry.states import AppEvent, next_state
 
 MAX_FUNCTIONS: Final = 1000
-"""Functions and classes of one app: each has two consumers on the server."""
+"""Functions and classes of one app: each that is called has two consumers on the server."""
+
+MOST_AWAKE: Final = 64
+"""Functions of an app that get their consumers at once, so that their first call need not wait for that (3 ms). Each message
+of a stream costs the server some time for each of the stream's consumers: with 2,000 a call takes twice as long."""
 
 
 def created(request: CreateApp, app_id: str, now: float) -> AppRecord:
@@ -46,12 +50,16 @@ def with_functions(app: AppRecord, specs: Iterable[FunctionSpec], new_id: Callab
 
 
 def function_record(
-    app: AppRecord, spec: FunctionSpec, shards: int, known: Mapping[str, FunctionRecord]
+    app: AppRecord,
+    spec: FunctionSpec,
+    shards: int,
+    known: Mapping[str, FunctionRecord],
+    place: int = 0,
 ) -> FunctionRecord:
     """Return the record of a function that the app has an id for.
 
     `known` holds the present records by function id: one that is there is `renewed`, and keeps its shard (its inputs
-    wait there).
+    wait there). `place`: how many functions the app has before it.
     """
     function_id = app.functions[spec.name]
     old = known.get(function_id)
@@ -64,6 +72,7 @@ def function_record(
         ws=app.ws,
         shard=shard_of(function_id, shards),
         spec=spec,
+        asleep=place >= MOST_AWAKE and not spec.scaling.min_containers,
     )
 
 

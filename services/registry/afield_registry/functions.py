@@ -46,11 +46,14 @@ class Functions:
     async def publish(self, app: AppRecord, specs: tuple[FunctionSpec, ...]) -> tuple[FunctionRecord, ...]:
         """Write the functions of an app, which has ids for them, and derive their variants anew."""
         known = {record.function_id: record for record in self._index.functions_of(app)}
-        records = tuple(apps.function_record(app, spec, self._shards, known) for spec in specs)
+        records = tuple(
+            apps.function_record(app, spec, self._shards, known, len(known) + number)
+            for number, spec in enumerate(specs)
+        )
         async with anyio.create_task_group() as tasks:
             for record in records:
                 tasks.start_soon(self._store.put_function, record)
-            tasks.start_soon(open_lanes, self._jet, records)
+            tasks.start_soon(open_lanes, self._jet, [record for record in records if not record.asleep])
         for record in records:
             await self._renew_variants(record, variants.republished)
         return records

@@ -34,13 +34,23 @@ _CANCELLED: Final = Verdict("cancelled", ErrorInfo(kind="cancelled", message="th
 class Calls:
     """Answers `scheduler.call.*`."""
 
-    def __init__(self, bus: Bus, now: Callable[[], float], app_of: Callable[[str], str]) -> None:
-        """`now` returns Unix time; `app_of` the app id of a function id, `-` when it is not known."""
+    def __init__(
+        self,
+        bus: Bus,
+        now: Callable[[], float],
+        app_of: Callable[[str], str],
+        rouse: Callable[[str, str], None],
+    ) -> None:
+        """`now` returns Unix time; `app_of` the app id of a function id, `-` when it is not known.
+
+        `rouse(ws, function_id)` is told of a function that has inputs, in case that its client's wake-up was lost.
+        """
         self._bus = bus
         self._jet = JetStream(bus)
         self._endings = Endings(bus, now)
         self._now = now
         self._app_of = app_of
+        self._rouse = rouse
 
     async def get(self, request: CallRef) -> CallState:
         """Return which packs of a call wait or run, and which have a result, and where it is in its life.
@@ -53,12 +63,17 @@ class Calls:
         inputs = subjects.inputs_of_call(request.ws, request.call_id)
         async for page in self._jet.subject_pages(subjects.input_stream(shard), inputs):
             pending.add(subjects.parse_input(subject).pack for subject in page.subjects)
+            for subject in page.subjects:
+                pending.function_id = subjects.parse_input(subject).function_id
+                break
         results = subjects.results_of_call(request.ws, request.call_id)
         async for page in self._jet.subject_pages(subjects.RESULTS_STREAM, results):
             packs = (subjects.parse_result(subject).pack for subject in page.subjects)
             finished.add(pack for pack in packs if pack is not None)  # chunks of generators are none
         # A pack that has its result and is not acknowledged yet is both.
         waiting = pending.packs - finished.packs
+        if waiting:
+            self._rouse(request.ws, pending.function_id)
         over = not waiting if pending.complete else not pending.number
         return CallState(
             call_id=request.call_id,
@@ -158,6 +173,8 @@ class _Found:
         self.number = 0
         """Of all packs."""
         self.inputs = 0
+        self.function_id = ""
+        """Of the function that is called, if any pack was found."""
 
     def add(self, packs: Iterable[Pack]) -> None:
         """Take note of more. Raises RefusedError when they are too many for a reply."""

@@ -34,10 +34,12 @@ class Inputs(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """The answer: what there is by function id, and the functions that lack a consumer (it expired unused)."""
+    """The answer: what there is by function id, and the functions that lack a consumer (none was made, or it expired)."""
 
     inputs: dict[str, Inputs]
     dormant: set[str]
+    uncounted: int = 0
+    """Messages that no consumer has, as of a sweep, if any function is dormant: inputs of those, or just published."""
 
 
 async def look(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
@@ -63,7 +65,8 @@ async def sweep(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
     """Return what there is of these functions from one list of the consumers of each shard."""
     wanted = list(functions)
     found: dict[str, ConsumerState] = {}
-    for shard in {function.shard for function in wanted}:
+    shards = {function.shard for function in wanted}
+    for shard in shards:
         async for state in jet.consumers(subjects.input_stream(shard)):
             found[state.name] = state
     states = {
@@ -73,7 +76,14 @@ async def sweep(jet: JetStream, functions: Iterable[FunctionRecord]) -> Demand:
         for function in wanted
         for lane in LANES
     }
-    return _sum(wanted, states)
+    demand = _sum(wanted, states)
+    if not demand.dormant:
+        return demand
+    stored = 0
+    for shard in shards:
+        stored += await jet.messages(subjects.input_stream(shard))
+    counted = sum(state.pending + state.ack_pending for state in found.values())
+    return demand._replace(uncounted=max(0, stored - counted))
 
 
 def _sum(functions: Iterable[FunctionRecord], states: dict[tuple[str, Lane], ConsumerState | None]) -> Demand:
@@ -107,8 +117,26 @@ async def mean_pack(jet: JetStream, function: FunctionRecord) -> tuple[dict[str,
     return stream, sum(sizes) / len(sizes) if sizes else 1.0
 
 
+async def holding(jet: JetStream, functions: Iterable[FunctionRecord]) -> set[str]:
+    """Return which of these functions, that have no consumers, have inputs."""
+    found: set[str] = set()
+    limit = anyio.CapacityLimiter(ONE_BY_ONE)
+
+    async def ask(function: FunctionRecord) -> None:
+        async with limit:
+            wanted = subjects.inputs_of_function(function.shard, function.ws, function.function_id)
+            if await jet.holds(subjects.input_stream(function.shard), wanted):
+                found.add(function.function_id)
+
+    async with anyio.create_task_group() as tasks:
+        for function in functions:
+            tasks.start_soon(ask, function)
+    return found
+
+
 async def awaken(jet: JetStream, function: FunctionRecord) -> None:
-    """Make the consumers of a function again; those that exist stay."""
-    for lane in LANES:
-        config = consumer_config(function.ws, function.function_id, function.shard, lane)
-        await jet.create_consumer(subjects.input_stream(function.shard), config)
+    """Make the consumers of a function; those that exist stay."""
+    async with anyio.create_task_group() as tasks:
+        for lane in LANES:
+            config = consumer_config(function.ws, function.function_id, function.shard, lane)
+            tasks.start_soon(jet.create_consumer, subjects.input_stream(function.shard), config)

@@ -5,6 +5,7 @@ container is answered there and then, from the snapshot. All else is found by lo
 """
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import anyio
@@ -48,6 +49,10 @@ WARM_GAP_S: Final = 0.25
 SETTLE_S: Final = 2.0
 """Seconds after the start of a lead in which workers may still come that nobody knows of: so long nothing is given up."""
 
+SEARCH_S: Final = 10.0
+"""Seconds between two searches for inputs of functions without consumers, whose wake-up was lost; each costs a request for
+each such function."""
+
 _CONTAINERS_KEPT: Final = 10_000
 _STRANGERS_KEPT: Final = 1_000
 
@@ -74,6 +79,7 @@ class Director:
         self._roused = anyio.Event()
         self._sweep_at = 0.0
         self._awaken_all = False
+        self._search_at = 0.0
         self._woken: dict[str, float] = {}
         self._looked: dict[str, float] = {}
         self._dormant: set[str] = set()
@@ -138,6 +144,8 @@ class Director:
         if known is not None and known.version != record.version:
             self._backoff.forget(record.function_id)
             self._stop_all(record.function_id, "the function was replaced", only_if_idle=True)
+        if record.asleep and known is None:
+            self._dormant.add(record.function_id)
         now = time.monotonic()
         woken = self._strangers.pop(record.function_id, None)
         if woken is not None and now - woken < WOKEN_S:
@@ -304,16 +312,19 @@ class Director:
         functions = self._snapshot.functions
         found = await demand.sweep(self._jet, list(functions.values()))
         self._dormant = found.dormant
-        if self._awaken_all:
-            # A function whose consumers have expired may have inputs that nobody counts.
+        now = time.monotonic()
+        if self._awaken_all or (found.uncounted and now >= self._search_at):
+            # A function without consumers may have inputs that nobody counts.
             self._awaken_all = False
-            await self._awaken(found.dormant)
-            found = await demand.sweep(self._jet, list(functions.values()))
-            self._dormant = set()
+            self._search_at = now + SEARCH_S
+            holding = await demand.holding(self._jet, [functions[f] for f in found.dormant if f in functions])
+            await self._awaken(holding)
+            if holding:
+                found = await demand.sweep(self._jet, list(functions.values()))
         self._take(found.inputs)
 
-    async def _awaken(self, dormant: set[str]) -> None:
-        for function_id in dormant:
+    async def _awaken(self, dormant: Iterable[str]) -> None:
+        for function_id in list(dormant):
             function = self._snapshot.functions.get(function_id)
             if function is not None:
                 await demand.awaken(self._jet, function)
@@ -322,8 +333,9 @@ class Director:
     async def _awaken_and_look(self, function: FunctionRecord) -> None:
         try:
             await self._awaken({function.function_id})
-        except BusError as error:
-            log.warning("could not create consumers", function_id=function.function_id, error=str(error))
+        except* BusError as errors:
+            reasons = [str(error) for error in errors.exceptions]
+            log.warning("could not create consumers", function_id=function.function_id, errors=reasons)
         self._look_by(function.function_id, time.monotonic())
 
     def _take(self, found: dict[str, Inputs]) -> None:

@@ -41,7 +41,7 @@ class SchedulerService(Service[SchedulerSettings]):
         self._clock = clock or SystemClock()
         self._snapshot = Snapshot()
         self._jet = JetStream(bus)
-        self._calls = Calls(bus, self._clock.time, self._app_of)
+        self._calls = Calls(bus, self._clock.time, self._app_of, self._rouse)
         self._leadership = Leadership(bus, holder_name(), self._on_leadership)
         self._remove_hook: Callable[[], None] = lambda: None
         self._director: Director
@@ -168,6 +168,9 @@ class SchedulerService(Service[SchedulerSettings]):
             self._director.on_wake(decode(Wake, msg.data))
         except WireError as error:
             self.log.warning("cannot read a wake-up", error=str(error))
+
+    def _rouse(self, ws: str, function_id: str) -> None:
+        self._director.on_wake(Wake(ws=ws, function_id=function_id, outstanding=0))
 
     def _on_event(self, msg: Msg) -> None:
         try:

@@ -26,7 +26,7 @@ from afield._wire.messages import InputPack, ResultPack
 from afield_common import endings
 from afield_common.clock import ManualClock
 from afield_common.jetstream import JetStream
-from afield_registry import variants
+from afield_registry import apps, variants
 from afield_registry.service import RegistryService
 from afield_registry.settings import RegistrySettings
 from support.records import create, publish, spec
@@ -90,6 +90,21 @@ async def refusal(wanted: Any) -> tuple[str, str]:
     with pytest.raises(ApiFailure) as caught:
         await wanted
     return caught.value.code, caught.value.message
+
+
+# -- consumers ---------------------------------------------------------------------------------------
+
+
+async def test_functions_beyond_a_number_get_their_consumers_later(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of a second publish of the same app; those that are published again stay as they are."""
+    monkeypatch.setattr(apps, "MOST_AWAKE", 2)
+    async with registry(bus):
+        app_id, (f, g) = await published(bus, spec("f"), spec("g"))
+        more = (await bus.call(api.APP_PUBLISH, publish(spec("h"), app_id=app_id))).functions
+        assert [record.asleep for record in (f, g, *more)] == [False, False, True]
+        assert await consumers(bus) == lanes(f, g)
 
 
 # -- variants ---------------------------------------------------------------------------------------

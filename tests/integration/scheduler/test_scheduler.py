@@ -8,8 +8,11 @@ import pytest
 from anyio.abc import TaskStatus
 
 from afield._wire import api, subjects
-from afield._wire.functions import Resources, Scaling
+from afield._wire.functions import FunctionRecord, Resources, Scaling
+from afield._wire.subjects import Lane
 from afield_common.jetstream import JetStream
+from afield_registry import apps
+from afield_scheduler import director
 from support.fake_worker import FakeWorker, fake_worker
 from support.nats import NatsServer
 from support.waiting import until
@@ -306,6 +309,58 @@ async def test_expired_consumers_are_made_again(world: World) -> None:
         with anyio.fail_after(10):
             while len([state async for state in jet.consumers("IN_0")]) < 2:  # noqa: ASYNC110 - asked
                 await anyio.sleep(0.01)
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All functions are published without consumers."""
+    monkeypatch.setattr(apps, "MOST_AWAKE", 0)
+
+
+@pytest.mark.usefixtures("asleep")
+async def test_first_wake_makes_the_consumers(world: World) -> None:
+    """Before the first container is asked for, which would look for them in vain."""
+    f = await world.function()
+    assert await JetStream(world.bus).consumer("IN_0", _lane(f, "hi")) is None
+    async with fake_worker(world.bus) as worker:
+        await world.send(f)
+        await until(lambda: worker.started)
+        for lane in subjects.LANES:
+            assert await JetStream(world.bus).consumer("IN_0", _lane(f, lane)) is not None
+
+
+@pytest.mark.usefixtures("asleep")
+@pytest.mark.parametrize("how", ["sweep", "asked"])
+async def test_lost_first_wake_is_made_up_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """By the next search, or when somebody asks for the call."""
+    monkeypatch.setattr(director, "SEARCH_S", 0.0 if how == "sweep" else 1000.0)
+    f = await world.function()
+    await until_looked_again(world)
+    async with fake_worker(world.bus) as worker:
+        await world.send(f, wake=False)
+        if how == "asked":
+            (subject,) = (await JetStream(world.bus).subjects("IN_0", "in.>")).subjects
+            call_id = subjects.parse_input(subject).call_id
+            await until_looked_again(world)
+            await world.bus.call(api.CALL_GET, api.CallRef(ws="main", call_id=call_id))
+        await until(lambda: worker.started)
+
+
+@pytest.mark.usefixtures("asleep")
+async def test_a_new_leader_finds_inputs_without_consumers(registry: World, server: NatsServer) -> None:
+    """And makes none for functions that have no inputs."""
+    f, g = await registry.function(), await registry.function()
+    await registry.send(f, wake=False)
+    async with scheduler(server.url), fake_worker(registry.bus) as worker:
+        await until(lambda: worker.started)
+        assert await JetStream(registry.bus).consumer("IN_0", _lane(f, "hi")) is not None
+        assert await JetStream(registry.bus).consumer("IN_0", _lane(g, "hi")) is None
+
+
+def _lane(function: FunctionRecord, lane: Lane) -> str:
+    return subjects.input_consumer("main", function.function_id, lane)
 
 
 async def leader(world: World) -> str:

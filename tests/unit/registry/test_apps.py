@@ -83,6 +83,22 @@ def test_changed_function_is_a_new_version_on_its_shard() -> None:
     assert (new.version, new.shard, new.spec.timeout) == (2, 0, 5.0)
 
 
+@pytest.mark.parametrize(
+    ("place", "scaling", "asleep"),
+    [
+        (apps.MOST_AWAKE - 1, Scaling(), False),
+        (apps.MOST_AWAKE, Scaling(), True),
+        (apps.MOST_AWAKE, Scaling(min_containers=1), False),
+    ],
+)
+def test_only_so_many_functions_have_consumers_before_they_are_called(
+    place: int, scaling: Scaling, asleep: bool
+) -> None:
+    """Each of them costs the server time; those whose containers pull before any call need them."""
+    owner = apps.with_functions(app(), specs("f"), numbered())
+    assert apps.function_record(owner, spec(scaling=scaling), 1, {}, place).asleep == asleep
+
+
 def test_stopped_app_takes_no_functions() -> None:
     """Publishing to a stopped app is refused."""
     over = apps.stopped(app(), "stop", "done", NOW)
