@@ -6,7 +6,7 @@ ARGS ?=
 # Tests mostly wait for processes and servers, so more of them than cores run at once.
 JOBS ?= 4
 
-.PHONY: help demo test explore chaos check bench bench-peers bench-scheduler bench-scaling trace format lock diagrams clean env env-dev
+.PHONY: help demo test explore chaos check bench bench-peers bench-scheduler bench-scaling bench-streams trace format lock diagrams clean env env-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make check    format, lint, types, architecture rules, diagrams'
 	@echo 'make bench    measure, print a table, store build/bench.json    (ARGS="warm cold" chooses some)'
 	@echo 'make bench-scaling   what a call and a map cost as functions, containers, queues and clients grow in number'
+	@echo 'make bench-streams   what the streams of nats-server can take, and what more streams and servers give: 10 minutes'
 	@echo 'make bench-peers  the same work on Ray, Dask, Celery, Taskiq and afield: an hour  (ARGS="--quick --peers ray-tasks")'
 	@echo 'make bench-scheduler  what a decision of the scheduler costs with up to 1,000 workers'
 	@echo 'make trace    where the time of one warm call goes, hop by hop'
@@ -55,6 +56,9 @@ bench: env-dev
 
 bench-scaling: env-dev
 	@$(BIN)/python -m benchmarks.scaling $(ARGS)
+
+bench-streams: env-dev
+	@$(BIN)/python -m benchmarks.streams $(ARGS)
 
 bench-peers: env-dev
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
