@@ -6,7 +6,7 @@ ARGS ?=
 # Tests mostly wait for processes and servers, so more of them than cores run at once.
 JOBS ?= 4
 
-.PHONY: help demo test explore chaos check bench bench-peers bench-scheduler bench-scaling bench-streams trace format lock diagrams clean env env-dev
+.PHONY: help demo test explore chaos check bench bench-peers bench-scheduler bench-scaling bench-streams trace profile format lock diagrams clean env env-dev
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench-peers  the same work on Ray, Dask, Celery, Taskiq and afield: an hour  (ARGS="--quick --peers ray-tasks")'
 	@echo 'make bench-scheduler  what a decision of the scheduler costs with up to 1,000 workers'
 	@echo 'make trace    where the time of one warm call goes, hop by hop'
+	@echo 'make profile  the processor time of each process, and its functions   (ARGS="warm", "map", "flights --seconds 10")'
 	@echo 'make format   format the code and mend what the linter can'
 	@echo 'make lock     write the lock files anew from pyproject.toml     (ARGS=--upgrade takes newer versions)'
 	@echo 'make diagrams draw the state diagrams of ARCHITECTURE.md anew'
@@ -68,6 +69,9 @@ bench-scheduler: env-dev
 
 trace: env-dev
 	@$(BIN)/python -m benchmarks.trace_call $(ARGS)
+
+profile: env-dev
+	@$(BIN)/python -m benchmarks.profile $(ARGS)
 
 format: env-dev
 	$(BIN)/ruff check --fix --quiet $(SOURCES)
