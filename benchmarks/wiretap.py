@@ -1,4 +1,4 @@
-"""A process that listens on the bus and notes when each message of a call comes by: `python -m benchmarks.wiretap`.
+"""A process that listens on the bus and notes when inputs go to their worker: `python -m benchmarks.wiretap`.
 
 It reads the server's address and the operator's token from the environment (BENCH_SERVER, BENCH_TOKEN), says `ready`,
 and, once its standard input closes, prints what it noted: a JSON list of [hop, call id, monotonic nanoseconds].
@@ -8,7 +8,6 @@ It also answers the bare path of `trace_call`: it pulls what lies in BENCH_IN an
 import json
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
 
@@ -19,16 +18,11 @@ from afield._bus.connection import Bus, BusAddress
 from afield._bus.delivery import Delivery
 from afield._bus.msg import Msg
 from afield._bus.pull import PullLoop
+from benchmarks.probes import Clock, call_of
 
 Seen = list[tuple[str, str, int]]
 
-TAPS: dict[str, tuple[str, int]] = {
-    # hop: subject to listen on, and which token of the message's own subject is the call id
-    "stored input": ("in.>", 5),
-    "delivered": ("_INBOX.worker.>", 5),
-    "published result": ("out.>", 4),
-    "stored result": ("res.>", 4),
-}
+DELIVERIES = "_INBOX.worker.>"
 
 
 async def main() -> None:
@@ -37,8 +31,7 @@ async def main() -> None:
     address = BusAddress(os.environ["BENCH_SERVER"], user, secret)
     seen: Seen = []
     async with Bus.open(address, name="bench-wiretap") as bus, anyio.create_task_group() as tasks:
-        for hop, (subject, token) in TAPS.items():
-            await bus.subscribe(subject, _tap(seen, hop, token))
+        await bus.subscribe(DELIVERIES, partial(_note, bus, Clock(), seen))
         responder = PullLoop(bus, "BENCH_IN", "bench", partial(_respond, bus))
         await tasks.start(responder.run)
         responder.demand(10_000)
@@ -49,14 +42,13 @@ async def main() -> None:
     json.dump(seen, sys.stdout)
 
 
-def _tap(seen: Seen, hop: str, token: int) -> Callable[[Msg], None]:
-    def note(msg: Msg) -> None:
-        now = monotonic_ns()
-        parts = msg.subject.split(".")
-        if parts[0] in ("in", "out", "res") and len(parts) > token:
-            seen.append((hop, parts[token], now))
-
-    return note
+def _note(bus: Bus, clock: Clock, seen: Seen, msg: Msg) -> None:
+    now = monotonic_ns()
+    call_id = call_of(msg.subject)
+    if call_id and msg.reply:
+        delivery = Delivery(bus, msg.subject, msg.reply, msg.raw_headers, msg.data)
+        seen.append(("stored input", call_id, clock.translate_ns(delivery.stored_ns)))
+        seen.append(("delivered", call_id, now))
 
 
 def _respond(bus: Bus, delivery: Delivery) -> None:
