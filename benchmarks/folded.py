@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-LOOP: Final = "event loop: its own code and system calls"
-WAITS: Final = "waits: falling asleep, waking up"
+LOOP: Final = "event loop"
+"""Its own code, its system calls and its waits: uvloop is compiled, so all of that shows as whoever runs the loop."""
+WAITS: Final = "waits"
 
 _LEAVES: Final = (
-    # uvloop is compiled: what it does itself looks as if whoever runs it did it.
     (re.compile(r"^(\w+\.)?(run|run_forever|run_until_complete|_run_once) \((asyncio|uvloop|anyio)/"), LOOP),
-    (re.compile(r"^(\w+\.)?(select|poll) \(selectors\.py"), WAITS),
+    (re.compile(r"^(\w+\.)?(select|poll) \(selectors\.py"), LOOP),
     (re.compile(r"^(\w+\.)?(wait|get|join|_wait_for_tstate_lock) \((threading|queue)\.py"), WAITS),
     (re.compile(r"^Waiter\.wait \(afield/_single\.py"), WAITS),
+    (re.compile(r"^Link\.(_read|wait) \(afield/_guest/link\.py"), WAITS),
 )
 
 
@@ -22,7 +23,7 @@ Stacks = Counter[tuple[str, ...]]
 
 
 class Share(NamedTuple):
-    """A function, and its parts (0 to 1) of all samples."""
+    """A function, and its parts (0 to 1) of the samples."""
 
     function: str
     """`name (file)`."""
@@ -49,22 +50,29 @@ def parse(lines: Iterable[str]) -> Stacks:
     return stacks
 
 
-def rank(stacks: Stacks) -> list[Share]:
-    """Return all functions, the one with the largest part of its own first.
+def aside(stacks: Stacks) -> dict[str, float]:
+    """Return the parts (0 to 1) of all samples that are in LOOP and in WAITS: time that no function of ours is to blame for."""
+    counts: Counter[str] = Counter()
+    for stack, count in stacks.items():
+        counts[_aside(stack[-1])] += count
+    total = sum(stacks.values())
+    return {name: counts[name] / total if total else 0.0 for name in (LOOP, WAITS)}
 
-    Event loops and waits go by names of ours, whatever function of whatever library they show as.
-    """
+
+def rank(stacks: Stacks) -> list[Share]:
+    """Return the functions in all other samples, the one with the largest part of its own first."""
     itself: Counter[str] = Counter()
     within: Counter[str] = Counter()
     for stack, count in stacks.items():
-        named = (*stack[:-1], _leaf(stack[-1]))
-        itself[named[-1]] += count
-        for function in set(named):
-            within[function] += count
-    total = sum(stacks.values())
+        if not _aside(stack[-1]):
+            itself[stack[-1]] += count
+            for function in set(stack):
+                within[function] += count
+    total = sum(itself.values())
     shares = [Share(function, itself[function] / total, within[function] / total) for function in within]
     return sorted(shares, key=lambda share: (-share.itself, -share.within, share.function))
 
 
-def _leaf(function: str) -> str:
-    return next((name for pattern, name in _LEAVES if pattern.match(function)), function)
+def _aside(function: str) -> str:
+    """Return LOOP or WAITS for a function that is one, else nothing."""
+    return next((name for pattern, name in _LEAVES if pattern.match(function)), "")

@@ -83,8 +83,7 @@ def _report(console: Console, record: dict[str, Any], load: Load, args: argparse
         console.print(f"Functions are not shown: {error}", markup=False)
         return
     for kind, pid in chosen.items():
-        samples = sum(stacks[pid].values())
-        console.print(f"{kind}: process {pid}, {samples:,} samples of threads that ran", style="italic")
+        console.print(heading(kind, stacks[pid]), style="italic")
         console.print(functions_table(stacks[pid], args.functions))
 
 
@@ -159,6 +158,14 @@ def times_table(spent: list[Spent], rate: float) -> Table:
         f"together, at {rate:,.0f}/s", str(sum(each.processes for each in spent)), f"{together:.1f}", "100"
     )
     return table
+
+
+def heading(kind: str, stacks: folded.Stacks) -> str:
+    """Return what stands above the functions of a process."""
+    parts = folded.aside(stacks)
+    loop, waits = (f"{parts[name] * 100:.0f} %" for name in (folded.LOOP, folded.WAITS))
+    samples = f"{sum(stacks.values()):,} samples"
+    return f"{kind}: of {samples}, {loop} in the event loop (its code, system calls, waiting), {waits} in waits; the others:"
 
 
 def functions_table(stacks: folded.Stacks, most: int) -> Table:

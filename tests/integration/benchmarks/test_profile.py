@@ -20,7 +20,7 @@ def test_a_profile_names_processes_and_functions() -> None:
     times = {line.split()[0]: float(line.split()[2]) for line in said.splitlines() if is_row(line)}
     assert {"client", "nats-server", "services", "containers"} <= times.keys()
     assert all(times[name] > 0 for name in ("client", "nats-server", "services", "containers"))
-    assert ("InlineTransport" in said) != ("Functions are not shown" in said)
+    assert ("client: of " in said) != ("Functions are not shown" in said)
 
 
 def run(command: list[str]) -> str:

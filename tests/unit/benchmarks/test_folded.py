@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.folded import LOOP, WAITS, Share, parse, rank
+from benchmarks.folded import LOOP, WAITS, Share, aside, parse, rank
 
 
 def test_functions_are_ranked_by_what_they_run_themselves() -> None:
@@ -46,20 +46,29 @@ def test_what_is_no_stack_is_refused(line: str) -> None:
     [
         ("Runner.run (asyncio/runners.py)", LOOP),
         ("run_until_complete (asyncio/base_events.py)", LOOP),
+        ("EpollSelector.select (selectors.py)", LOOP),
         ("Condition.wait (threading.py)", WAITS),
-        ("EpollSelector.select (selectors.py)", WAITS),
         ("Waiter.wait (afield/_single.py)", WAITS),
-        ("MapRun.run (afield/_map_run.py)", "MapRun.run (afield/_map_run.py)"),
+        ("Link._read (afield/_guest/link.py)", WAITS),
     ],
 )
-def test_loops_and_waits_are_called_so(leaf: str, name: str) -> None:
-    """Where they are what runs, that is; a loop that calls something keeps its name."""
-    ranked = rank(parse([f"main (a.py);{leaf} 3", f"main (a.py);{leaf};work (a.py) 1"]))
+def test_loops_and_waits_stand_aside(leaf: str, name: str) -> None:
+    """Where they are what runs, that is; what they call counts as ever."""
+    stacks = parse([f"main (a.py);{leaf} 3", f"main (a.py);{leaf};work (a.py) 1"])
 
-    assert ranked[0].function == name
-    assert leaf in [share.function for share in ranked]
+    assert aside(stacks) == {**dict.fromkeys((LOOP, WAITS), 0.0), name: 0.75}
+    assert rank(stacks)[0] == Share("work (a.py)", 1.0, 1.0)
+
+
+def test_a_method_of_that_name_is_no_loop() -> None:
+    """It is known by its file."""
+    stacks = parse(["main (a.py);MapRun.run (afield/_map_run.py) 3"])
+
+    assert aside(stacks) == {LOOP: 0.0, WAITS: 0.0}
+    assert rank(stacks)[0].function == "MapRun.run (afield/_map_run.py)"
 
 
 def test_nothing_has_no_rank() -> None:
     """A process that never ran while it was looked at."""
     assert rank(parse([])) == []
+    assert aside(parse([])) == {LOOP: 0.0, WAITS: 0.0}

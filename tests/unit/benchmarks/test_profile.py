@@ -3,7 +3,15 @@
 from collections import Counter
 
 from benchmarks.figures import open_console
-from benchmarks.profile import Spent, busiest, functions_table, name_processes, summarise, times_table
+from benchmarks.profile import (
+    Spent,
+    busiest,
+    functions_table,
+    heading,
+    name_processes,
+    summarise,
+    times_table,
+)
 from benchmarks.sampling import why
 
 KINDS = {1: "client", 2: "nats-server", 3: "services", 4: "containers", 5: "containers", 6: "supervisor"}
@@ -56,12 +64,17 @@ def test_tables_say_what_was_found() -> None:
         console.print(times_table(summarise(KINDS, TIMES, calls=100), rate=12_345))
         console.print(functions_table(stacks, 12))
         console.print(functions_table(stacks, 1))
-    lines = [line.split() for line in said.get().splitlines()]
+        console.print(
+            heading("client", Counter({("Runner.run (asyncio/runners.py)",): 3, ("main (a.py)",): 1}))
+        )
+    text = said.get()
+    lines = [line.split() for line in text.splitlines()]
 
     assert ["nats-server", "1", "40.0", "40"] in lines
     assert ["together,", "at", "12,345/s", "6", "100.0", "100"] in lines
     assert lines.count(["work", "(a.py)", "70.0", "70.0"]) == 2
     assert lines.count(["main", "(a.py)", "29.5", "100.0"]) == 1
+    assert "client: of 4 samples, 75 % in the event loop" in text
     assert not any(line[:1] == ["rare"] for line in lines)
 
 
