@@ -13,7 +13,7 @@ from benchmarks.stack import processes
 
 SETTLE_S = 5.0
 WATCH_S = 20.0
-MAP_INPUTS = 200_000
+MAP_INPUTS = 1_000_000
 
 
 def idle(record: dict[str, Any]) -> Iterator[Figure]:
