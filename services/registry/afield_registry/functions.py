@@ -15,10 +15,10 @@ from afield._wire.subjects import function_key
 from afield_common.endings import Endings, Verdict
 from afield_common.errors import RefusedError
 from afield_common.jetstream import JetStream
+from afield_common.lanes import close_lanes, open_lanes
 from afield_common.log import get_logger
 from afield_registry import apps, validation, variants
 from afield_registry.beats import AppKey
-from afield_registry.lanes import close_lanes, open_lanes
 from afield_registry.store import RecordStore
 
 log = get_logger(__name__)

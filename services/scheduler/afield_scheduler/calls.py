@@ -59,13 +59,13 @@ class Calls:
         """
         _check(request)
         pending, finished = _Found(request), _Found(request)
+        function_id = ""
         shard = subjects.shard_of(request.call_id)
         inputs = subjects.inputs_of_call(request.ws, request.call_id)
         async for page in self._jet.subject_pages(subjects.input_stream(shard), inputs):
-            pending.add(subjects.parse_input(subject).pack for subject in page.subjects)
-            for subject in page.subjects:
-                pending.function_id = subjects.parse_input(subject).function_id
-                break
+            found = [subjects.parse_input(subject) for subject in page.subjects]
+            pending.add(address.pack for address in found)
+            function_id = found[0].function_id if found else function_id
         results = subjects.results_of_call(request.ws, request.call_id)
         async for page in self._jet.subject_pages(subjects.RESULTS_STREAM, results):
             packs = (subjects.parse_result(subject).pack for subject in page.subjects)
@@ -73,7 +73,7 @@ class Calls:
         # A pack that has its result and is not acknowledged yet is both.
         waiting = pending.packs - finished.packs
         if waiting:
-            self._rouse(request.ws, pending.function_id)
+            self._rouse(request.ws, function_id)
         over = not waiting if pending.complete else not pending.number
         return CallState(
             call_id=request.call_id,
@@ -173,8 +173,6 @@ class _Found:
         self.number = 0
         """Of all packs."""
         self.inputs = 0
-        self.function_id = ""
-        """Of the function that is called, if any pack was found."""
 
     def add(self, packs: Iterable[Pack]) -> None:
         """Take note of more. Raises RefusedError when they are too many for a reply."""

@@ -7,7 +7,6 @@ import anyio
 
 from afield._wire import subjects
 from afield._wire.functions import FunctionRecord
-from afield._wire.streams import consumer_config
 from afield._wire.subjects import LANES, Lane
 from afield_common.jetstream import ConsumerState, JetStream
 
@@ -132,11 +131,3 @@ async def holding(jet: JetStream, functions: Iterable[FunctionRecord]) -> set[st
         for function in functions:
             tasks.start_soon(ask, function)
     return found
-
-
-async def awaken(jet: JetStream, function: FunctionRecord) -> None:
-    """Make the consumers of a function; those that exist stay."""
-    async with anyio.create_task_group() as tasks:
-        for lane in LANES:
-            config = consumer_config(function.ws, function.function_id, function.shard, lane)
-            tasks.start_soon(jet.create_consumer, subjects.input_stream(function.shard), config)

@@ -18,6 +18,7 @@ from afield._wire.codec import encode
 from afield._wire.functions import FunctionRecord, WorkerRecord
 from afield._wire.messages import Event, Wake
 from afield_common.jetstream import JetStream
+from afield_common.lanes import open_lanes
 from afield_common.log import get_logger
 from afield_scheduler import demand
 from afield_scheduler.agenda import Agenda
@@ -327,7 +328,7 @@ class Director:
         for function_id in list(dormant):
             function = self._snapshot.functions.get(function_id)
             if function is not None:
-                await demand.awaken(self._jet, function)
+                await open_lanes(self._jet, [function])
                 self._dormant.discard(function_id)
 
     async def _awaken_and_look(self, function: FunctionRecord) -> None:

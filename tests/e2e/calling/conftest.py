@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -32,8 +33,22 @@ def platform_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def fleet(platform_home: Path) -> Iterator[ModuleType]:
     """The module `fleet`, with its app running."""
+    with _running("fleet") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def hasty(platform_home: Path) -> Iterator[ModuleType]:
+    """The module `hasty`, with its app running."""
+    with _running("hasty") as module:
+        yield module
+
+
+@contextmanager
+def _running(name: str) -> Iterator[ModuleType]:
+    """A program of this folder, with its app running for the block."""
     sys.path.insert(0, str(PROGRAMS))
-    module = importlib.import_module("fleet")
+    module = importlib.import_module(name)
     with module.app.run():
         yield module
     sys.path.remove(str(PROGRAMS))

@@ -1,9 +1,6 @@
 """Quick functions, whose containers have their next inputs at hand, when something takes long or goes wrong."""
 
 import asyncio
-import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,18 +9,7 @@ import pytest
 
 from afield import exception
 
-PROGRAMS = Path(__file__).parent / "programs"
 BURST = 200
-
-
-@pytest.fixture(scope="module")
-def hasty(platform_home: Path) -> Iterator[ModuleType]:
-    """The module `hasty`, with its app running."""
-    sys.path.insert(0, str(PROGRAMS))
-    module = importlib.import_module("hasty")
-    with module.app.run():
-        yield module
-    sys.path.remove(str(PROGRAMS))
 
 
 def burst(function: Any, *arguments: Any) -> list[Any]:
