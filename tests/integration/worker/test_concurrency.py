@@ -97,7 +97,7 @@ async def test_code_that_swallows_everything_costs_its_neighbours_nothing(
     record = await started(field, worker, SWALLOWS, concurrency=Concurrency(max_inputs=2), timeout=limit)
     mark = field.folder / f"swallows-{why}"
     stuck = await field.send(record, ("stuck", str(mark)))
-    await until(mark.exists)
+    await until(lambda: mark.exists() and "stuck" in mark.read_text())
     if why == "timeout":
         await until(lambda: any(held.verdict for c in worker.containers for held in c.running.values()))
     beside = await field.send(record, ("beside+", str(mark)))
