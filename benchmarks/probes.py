@@ -12,7 +12,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from afield._bus.msg import parse_headers
-from afield._bus.publisher import Publisher
+from afield._bus.publisher import Flight, Publisher
 from afield._inbox import Inbox
 from afield._wire.codec import decode
 from afield._wire.messages import ResultPack
@@ -48,22 +48,21 @@ class ClientNotes:
     def __init__(self) -> None:
         self._clock = Clock()
         self._sent: dict[str, int] = {}
-        self._acked: dict[str, int] = {}
         self._results: list[tuple[str, int, bytes | None, bytes]] = []
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Take notes during the block; clients must be opened in it."""
-        start, finish, on_message = Publisher.start, Publisher.finish, Inbox.on_message
+        start, launch, on_message = Publisher.start, Publisher.launch, Inbox.on_message
 
         def started(publisher: Publisher, subject: str, *args: Any, **kwargs: Any) -> Any:
             ack = start(publisher, subject, *args, **kwargs)
             _note(self._sent, subject)
             return ack
 
-        def finished(publisher: Publisher, flight: Any, outcome: Any) -> None:
-            _note(self._acked, flight.subject)
-            finish(publisher, flight, outcome)
+        def launched(publisher: Publisher, flight: Flight, *, here: bool) -> None:
+            launch(publisher, flight, here=here)
+            _note(self._sent, flight.subject)
 
         def arrived(inbox: Inbox, subject: str, reply: str, headers: bytes | None, data: bytes) -> None:
             self._results.append((subject.split(".")[4], monotonic_ns(), headers, bytes(data)))
@@ -71,7 +70,7 @@ class ClientNotes:
 
         with (
             patch.object(Publisher, "start", started),
-            patch.object(Publisher, "finish", finished),
+            patch.object(Publisher, "launch", launched),
             patch.object(Inbox, "on_message", arrived),
         ):
             yield
@@ -79,8 +78,6 @@ class ClientNotes:
     def hops(self) -> dict[str, dict[str, int]]:
         """Return what was noted, call by call. Raises RuntimeError when the server says nothing of when it stored."""
         found = {call_id: {"sent": at} for call_id, at in self._sent.items()}
-        for call_id, at in self._acked.items():
-            found[call_id]["acked"] = at
         for call_id, at, headers, data in self._results:
             stored = parse_headers(headers).get(STORED_AT)
             if stored is None:

@@ -30,7 +30,6 @@ HOPS: Final = {
     "sent": "client: the arguments are bytes, the input is sent",
     "stored input": "server: the input is stored",
     "delivered": "server: it goes to the worker that pulls",
-    "acked": "client: has the ack of the input (nothing waits for it)",
     "received": "container: has the call",
     "begins": "container: the function begins",
     "ends": "container: the function returns",
@@ -39,9 +38,6 @@ HOPS: Final = {
     "woken": "client: has the result",
     "returned": "client: remote() returns",
 }
-BESIDE: Final = frozenset({"acked"})
-"""Hops that are not on the way: the time since the one before them is nobody's."""
-
 Times = dict[str, list[int]]
 """Hop to nanoseconds since the start of its call, call by call; without the hops that nobody saw."""
 
@@ -145,9 +141,8 @@ def medians(times: Times) -> dict[str, tuple[str, str]]:
     for hop in HOPS:
         if hop in times:
             at = percentile(times[hop], 50) / 1e6
-            on_the_way = hop not in BESIDE
-            cells[hop] = f"{at:.3f}", f"{at - before:+.3f}" if before is not None and on_the_way else ""
-            before = at if on_the_way else before
+            cells[hop] = f"{at:.3f}", f"{at - before:+.3f}" if before is not None else ""
+            before = at
     return cells
 
 

@@ -183,6 +183,11 @@ class GeneratorRun:
         chunk = f"g{self._next_chunk}"
         return [chunk] if self._end is not None else [chunk, ONLY]
 
+    unconfirmed: Final = False
+
+    def not_found(self) -> None:
+        """Nothing: whether its inputs are stored is known from their acks."""
+
     def fail(self, error: BaseException) -> None:
         """See Sink."""
         if self._error is None:

@@ -6,6 +6,7 @@ from the stream after a reconnect, and what has been awaited for long is looked 
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -32,6 +33,8 @@ LAST_SWEEP_S: Final = 60.0
 SWEEP_EVERY_S: Final = 1.0
 BEHIND_S: Final = 2.0
 """Seconds after a reconnect to a cluster until everything is looked for once more."""
+CONFIRM_S: Final = 0.1
+"""Age from which a missing result is looked for whose input asked for no ack."""
 GONE_AGE_S: Final = 30.0
 """Age from which the platform is asked whether it still knows the call."""
 _AT_ONCE: Final = 32
@@ -49,6 +52,11 @@ class Sink(Protocol):
     missed: int
     """Looks in a row at which the platform knew nothing of the call."""
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether nobody has said yet that its inputs are stored, and nobody was asked."""
+        ...
+
     def on_results(self, results: Sequence[InputResult]) -> None:
         """Results of some inputs were stored."""
 
@@ -62,6 +70,9 @@ class Sink(Protocol):
     def fail(self, error: BaseException) -> None:
         """No result will come."""
 
+    def not_found(self) -> None:
+        """Its results were looked for just now, and there are none."""
+
 
 class Inbox:
     """The calls of one client that wait for results."""
@@ -69,28 +80,54 @@ class Inbox:
     def __init__(self, bus: Bus, ws: str, session: str = "") -> None:
         self._bus = bus
         self._ws = ws
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._teller = teller_of_container(bus, session, self.__len__)
         self._children = child_teller_of_container(bus, ws)
         self._sinks: dict[str, Sink] = {}
+        self._unconfirmed: dict[str, Sink] = {}
+        """Those that were made in the last CONFIRM_S seconds."""
         self._watchers: dict[str, list[Sink]] = {}
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._reread = False
 
     def __len__(self) -> int:
         return len(self._sinks) + len(self._watchers)
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many calls were made in the last CONFIRM_S seconds whose inputs asked for no ack."""
+        return len(self._unconfirmed)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread of the loop."""
+        return threading.get_ident() == self._thread
+
     def add(self, sink: Sink) -> None:
-        """Wait for the results of `sink.call_id`."""
-        if self._timer is None:
-            self._arm()
+        """Wait for the results of `sink.call_id`. From any thread."""
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._sinks[sink.call_id] = sink
-        if self._teller is not None:
-            self._teller.began()
-        if self._children is not None:
-            self._children.began(sink.parent, sink.call_id)
+        if unconfirmed := sink.unconfirmed:
+            self._unconfirmed[sink.call_id] = sink
+        # A timer that goes off meanwhile sees the sink, or has been forgotten before this looks (see _tick).
+        tells = self._teller is not None or self._children is not None
+        if tells or self._timer is None or (unconfirmed and self._soon is None):
+            if self.is_here:
+                self._added(sink)
+            else:
+                self._loop.call_soon_threadsafe(self._added, sink)
+
+    def _added(self, sink: Sink) -> None:
+        self._arm()
+        if self.waits(sink):
+            if self._teller is not None:
+                self._teller.began()
+            if self._children is not None:
+                self._children.began(sink.parent, sink.call_id)
 
     def watch(self, sink: Sink) -> None:
         """As `add`, for a call that several may wait for, each for its own part."""
@@ -109,6 +146,7 @@ class Inbox:
         """Wait no more; harmless when it did not."""
         if self._sinks.get(sink.call_id) is sink:
             del self._sinks[sink.call_id]
+            self._unconfirmed.pop(sink.call_id, None)
             if self._children is not None:
                 self._children.ended(sink.call_id)
         else:
@@ -150,7 +188,7 @@ class Inbox:
         self._read_again()
         if self._bus.clustered:
             # The server that answers now may be a little behind the one that stored them.
-            self._again = asyncio.get_running_loop().call_later(BEHIND_S, self._read_again)
+            self._again = self._loop.call_later(BEHIND_S, self._read_again)
         if self._children is not None:
             self._children.tell_again()
 
@@ -174,7 +212,9 @@ class Inbox:
     def _arm(self) -> None:
         """Have `run` look at who is due once a second, while anybody waits. A timer: calls are too quick for a task."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._tick)
+            self._timer = self._loop.call_later(SWEEP_EVERY_S, self._tick)
+        if self._soon is None and self._unconfirmed:
+            self._soon = self._loop.call_later(CONFIRM_S, self._look_soon)
 
     def _tick(self) -> None:
         self._timer = None
@@ -182,9 +222,19 @@ class Inbox:
             self._changed.set()
             self._arm()
 
+    def _look_soon(self) -> None:
+        self._soon = None
+        ripe = time.monotonic() - CONFIRM_S
+        for call_id, sink in list(self._unconfirmed.items()):
+            if sink.since <= ripe:
+                del self._unconfirmed[call_id]
+                self.look_soon(sink)
+        if self._unconfirmed:
+            self._arm()
+
     def close(self) -> None:
         """Look for nothing any more."""
-        for timer in (self._timer, self._again):
+        for timer in (self._timer, self._soon, self._again):
             if timer is not None:
                 timer.cancel()
         if self._teller is not None:
@@ -196,7 +246,10 @@ class Inbox:
         age = now - sink.since
         sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
         try:
-            found = await self.read(sink, before=now if everything else now - FIRST_SWEEP_S)
+            before = now if everything or sink.unconfirmed else now - FIRST_SWEEP_S
+            found = await self.read(sink, before=before)
+            if not found and sink.since <= before and self.waits(sink):
+                sink.not_found()
             if not found and age >= GONE_AGE_S and self.waits(sink):
                 await self._ask_whether_known(sink)
         except (BusError, TimeoutError) as error:

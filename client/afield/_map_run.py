@@ -142,6 +142,11 @@ class MapRun:
         """See Sink."""
         return [str(pack) for pack in self._pump.missing(before)]
 
+    unconfirmed: Final = False
+
+    def not_found(self) -> None:
+        """Nothing: whether its inputs are stored is known from their acks."""
+
     def fail(self, error: BaseException) -> None:
         """See Sink."""
         if self._error is None:

@@ -6,6 +6,7 @@ A Client belongs to the event loop that it was opened on. Which client a call us
 import asyncio
 import itertools
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -47,6 +48,12 @@ A = TypeVar("A")
 CANCEL_ROUNDS: Final = 30
 """How often a cancellation that takes long is asked to go on; the scheduler answers after some seconds each time."""
 
+QUICK_S: Final = 0.05
+"""Seconds within which the last call of a function ended, for the input of its next one to be sent without an ack: the
+result, stored after the input, says as much, and sooner than the inbox asks (its CONFIRM_S)."""
+TRUSTING: Final = 8
+"""Calls at once that do so: where there are more, acks cost little, as many arrive together."""
+
 CLOSE_S: Final = 2.0
 """Seconds that closing waits for clean-ups under way (cancellations, blobs to remove)."""
 
@@ -66,7 +73,11 @@ class Client:
         self._numbers = itertools.count(1)
         self._wakes = Wakes()
         self._wake_timer: asyncio.TimerHandle | None = None
+        self._hints = threading.Lock()
+        """Held while what the scheduler is told of inputs is looked at or changed."""
         self._outstanding: dict[str, int] = {}
+        self._quick: set[str] = set()
+        """Functions whose last call took less than QUICK_S."""
         self._background = 0
         self._idle = asyncio.Event()
         self._closed = False
@@ -188,31 +199,53 @@ class Client:
         )
         return subject, body, f"{call_id}.{token}.1"
 
-    def start_call(
+    def make_call(
         self,
         record: FunctionRecord,
-        payload: bytes | BlobRef,
         done: Callable[[SingleCall], None],
         *,
         parent: str = "",
-        method: str = "",
         call_id: str = "",
     ) -> SingleCall:
-        """Publish one input; `done` is called once, when it has a result or cannot get one any more."""
+        """Return a call of one input for `start_call`. From any thread.
+
+        `done` is called once, on the loop, when it has a result or cannot get one any more.
+        """
         ended = partial(self._ended, record.function_id, done)
-        call = SingleCall(call_id or self.next_call_id(record.shard), ended, parent=parent)
-        self._outstanding[record.function_id] = self._outstanding.get(record.function_id, 0) + 1
-        if self._closed:
-            call.fail(ClientClosed("the connection to the platform is closed"))
-            return call
-        self.inbox.add(call)
+        return SingleCall(call_id or self.next_call_id(record.shard), ended, parent=parent)
+
+    def start_call(
+        self, call: SingleCall, record: FunctionRecord, payload: bytes | BlobRef, *, method: str = ""
+    ) -> None:
+        """Publish the input of a call. From any thread, which sends it itself if it can: a wake-up of the loop saved."""
+        function_id = record.function_id
+        here = self.inbox.is_here
         pack = PackOut(0, (payload,))
-        self.store_input(
-            call,
-            record,
-            partial(self.publish_one, record, call.call_id, "call", pack, parent, method=method),
-        )
-        return call
+        again = partial(self.publish_one, record, call.call_id, "call", pack, call.parent, method=method)
+        trusting = function_id in self._quick and self.inbox.unconfirmed < TRUSTING
+        self.count(function_id, 1)
+        if trusting or not here:
+            subject, body, msg_id = self.input_message(
+                record, call.call_id, "call", pack, call.parent, method=method
+            )
+            try:
+                call.flight = self.bus.publisher.prepare(subject, body, msg_id=msg_id, trusting=trusting)
+            except (BusError, ValueError) as error:
+                self._fail(call, user_error(error))
+                return
+            call.flight.future.add_done_callback(partial(self._on_ack, call, record, again))
+        self.inbox.add(call)
+        if self._closed:
+            self._fail(call, ClientClosed("the connection to the platform is closed"))
+        elif call.flight is None:
+            self.store_input(call, record, again)
+        else:
+            self.bus.publisher.launch(call.flight, here=here)
+            self.wake(record)
+
+    def _fail(self, call: SingleCall, error: BaseException) -> None:
+        """End a call that is just being made; on the loop, where all calls end."""
+        self.bus.publisher.loop.call_soon_threadsafe(call.fail, error)
 
     def store_input(
         self, sink: Sink, record: FunctionRecord, publish: "Callable[[], asyncio.Future[PubAck]]"
@@ -262,6 +295,14 @@ class Client:
     def _ended(self, function_id: str, done: Callable[[SingleCall], None], call: SingleCall) -> None:
         self.inbox.remove(call)
         self.count(function_id, -1)
+        if call.flight is not None:
+            call.flight.trusting = False  # its result says that it was stored
+            if call.result is None:
+                self.bus.publisher.withdraw(call.flight)
+        if call.result is not None and time.monotonic() - call.since < QUICK_S:
+            self._quick.add(function_id)
+        else:
+            self._quick.discard(function_id)
         done(call)
 
     def publish_one(
@@ -301,9 +342,8 @@ class Client:
         with as_user_errors():
             payload = await self.payloads.store(data, call_id)
         ended: asyncio.Future[SingleCall] = asyncio.get_running_loop().create_future()
-        call = self.start_call(
-            record, payload, partial(_settle, ended), parent=parent, method=method, call_id=call_id
-        )
+        call = self.make_call(record, partial(_settle, ended), parent=parent, call_id=call_id)
+        self.start_call(call, record, payload, method=method)
         try:
             await ended
         except asyncio.CancelledError:
@@ -355,24 +395,34 @@ class Client:
     # -- wake-ups --
 
     def count(self, function_id: str, packs: int) -> None:
-        """So many more packs of a function are in flight (fewer, if negative)."""
-        left = self._outstanding.get(function_id, 0) + packs
-        if left > 0:
-            self._outstanding[function_id] = left
-        else:
-            self._outstanding.pop(function_id, None)
+        """So many more packs of a function are in flight (fewer, if negative). From any thread."""
+        with self._hints:
+            left = self._outstanding.get(function_id, 0) + packs
+            if left > 0:
+                self._outstanding[function_id] = left
+            else:
+                self._outstanding.pop(function_id, None)
 
     def wake(self, record: FunctionRecord) -> None:
-        """Tell the scheduler that a function has inputs: at once, but at most every 50 ms."""
+        """Tell the scheduler that a function has inputs: at once, but at most every 50 ms. From any thread."""
         now = time.monotonic()
-        if self._wakes.touch(record.function_id, now, record.shard):
+        with self._hints:
+            news = self._wakes.touch(record.function_id, now, record.shard)
+        if not news:
+            return
+        if self.inbox.is_here:
             self._send_wakes(now)
+        else:
+            self.bus.publisher.loop.call_soon_threadsafe(self._send_wakes, now)
 
     def _send_wakes(self, now: float) -> None:
         if self._wake_timer is not None:
             self._wake_timer.cancel()
             self._wake_timer = None
-        for function_id, shard in self._wakes.take(now):
+        with self._hints:
+            ready = self._wakes.take(now)
+            due = self._wakes.next_due
+        for function_id, shard in ready:
             hint = Wake(
                 ws=self.ws, function_id=function_id, outstanding=self._outstanding.get(function_id, 0)
             )
@@ -381,9 +431,8 @@ class Client:
             except BusError as error:
                 # Only a hint: the scheduler looks for inputs every second, too.
                 logger.debug("could not wake the scheduler: %s", error)
-        due = self._wakes.next_due
         if due is not None:
-            loop = asyncio.get_running_loop()
+            loop = self.bus.publisher.loop
             self._wake_timer = loop.call_later(
                 max(0.0, due - now), lambda: self._send_wakes(time.monotonic())
             )

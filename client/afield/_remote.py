@@ -89,18 +89,18 @@ def _call_large(client: Client, record: FunctionRecord, data: Serialized, method
 def _call_stored(
     client: Client, record: FunctionRecord, payload: bytes | BlobRef, method: str, call_id: str = ""
 ) -> Any:
-    """The quick way of a blocking call: no task, one hop to the portal's loop and one back."""
+    """The quick way of a blocking call: no task, this thread sends the input, the portal's loop takes the result."""
     portal = get_portal()
     portal.refuse_own_thread()
     waiter = Waiter()
-    loop = portal.loop
-    loop.call_soon_threadsafe(
-        _start, waiter, client, record, payload, current_input_id() or "", method, call_id
-    )
     try:
+        call = waiter.started = client.make_call(
+            record, waiter.done, parent=current_input_id() or "", call_id=call_id
+        )
+        client.start_call(call, record, payload, method=method)
         call = waiter.wait()
     except BaseException:
-        loop.call_soon_threadsafe(_give_up, waiter, client)
+        portal.loop.call_soon_threadsafe(_give_up, waiter, client)
         raise
     output.settle()
     if call.error is not None:
@@ -128,20 +128,6 @@ def _discard(client: Client, payload: BlobRef) -> None:
     """Remove the file of a payload; a large one elsewhere, as that takes the kernel a while."""
     if not client.payloads.discard_if_quick(payload):
         get_portal().loop.call_soon_threadsafe(client.later, client.payloads.discard, payload)
-
-
-def _start(
-    waiter: Waiter,
-    client: Client,
-    record: FunctionRecord,
-    payload: bytes | BlobRef,
-    parent: str,
-    method: str,
-    call_id: str,
-) -> None:
-    waiter.started = client.start_call(
-        record, payload, waiter.done, parent=parent, method=method, call_id=call_id
-    )
 
 
 def _give_up(waiter: Waiter, client: Client) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from afield._blocked import Blocked
+from afield._bus.publisher import Flight
 from afield._wire.messages import GeneratorChunk, InputResult
 from afield.exception import InputCancellation, InternalFailure
 
@@ -20,6 +21,7 @@ class SingleCall:
         "call_id",
         "done",
         "error",
+        "flight",
         "index",
         "missed",
         "parent",
@@ -43,6 +45,8 @@ class SingleCall:
         self.done: Callable[[SingleCall], None] | None = done
         self.index = index
         self.places = list(places)
+        self.flight: Flight | None = None
+        """Its input on its way, if that may not have asked for an ack."""
         self.result: InputResult | None = None
         self.error: BaseException | None = None
         self.since = self.sweep_at = time.monotonic()
@@ -67,6 +71,16 @@ class SingleCall:
         """Where its result is, if it has waited since before `before`."""
         return self.places if self.since <= before and self.done is not None else []
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether its input was sent, or will be, without asking for an ack."""
+        return self.flight is not None and self.flight.trusting
+
+    def not_found(self) -> None:
+        """Have the input sent again, unless it asked for an ack."""
+        if self.flight is not None:
+            self.flight.owner.confirm(self.flight)
+
     def fail(self, error: BaseException) -> None:
         """End in an error of the platform."""
         if self.done is not None:
@@ -86,7 +100,7 @@ class Waiter:
 
     def __init__(self) -> None:
         self.started: SingleCall | None = None
-        """The call on its way; set on the loop, as it is known there only."""
+        """The call on its way."""
         self.call: SingleCall | None = None
         """The call once it has ended."""
         self._lock = threading.Lock()

@@ -69,6 +69,16 @@ class InlineClient(Client):
         self._held.append(data)
         self._held_size += len(data)
 
+    def write_from_thread(self, data: bytes) -> bool:
+        """Send a protocol frame now, from any thread; False when it has to go through the loop."""
+        wire = self._wire
+        return wire is not None and self._status == Client.CONNECTED and wire.write_from_thread(data)
+
+    def share(self) -> None:
+        """The server knows our subscriptions: from now on other threads may write, too."""
+        if self._wire is not None:
+            self._wire.shared = True
+
     async def drain_socket(self) -> None:
         """Wait while the socket cannot keep up."""
         if self._wire is not None:

@@ -170,6 +170,10 @@ class Bus:
             raise BusClosedError(f"the bus {self.name} is closed, nothing more can be sent")
         self.nc.write(data)
 
+    def write_from_thread(self, data: bytes) -> bool:
+        """Send a protocol frame now, from any thread; False when it has to go through the loop."""
+        return not self._closing and self.nc.write_from_thread(data)
+
     def send(
         self, subject: str, payload: bytes = b"", *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
@@ -372,6 +376,7 @@ class Bus:
         """Resume what waited; nothing else runs between the connection and this."""
         self._limit = self.nc.max_payload
         self._outage = None
+        self.nc.share()
         _run_all((self.publisher.on_connect, self._requests.on_connect, *self._hooks))
 
     def _note(self, error: Exception) -> None:

@@ -1,6 +1,7 @@
 """One wildcard inbox for everything that answers: acks of publishes, replies to requests, pages of direct gets."""
 
 from collections.abc import Callable
+from itertools import count
 
 ReplyHandler = Callable[[bytes | None, bytes], None]
 """Called inline with the raw headers (or None) and the data of a reply."""
@@ -18,15 +19,14 @@ class Inbox:
         self.wildcard = prefix + ".*"
         self._skip = len(self.prefix)
         self._handlers: dict[str, ReplyHandler] = {}
-        self._last = 0
+        self._numbers = count(1)
 
     def __len__(self) -> int:
         return len(self._handlers)
 
     def open(self, handler: ReplyHandler) -> str:
-        """Return a fresh token; what is sent to `prefix + token` reaches `handler` until `close(token)`."""
-        self._last += 1
-        token = str(self._last)
+        """Return a fresh token; what is sent to `prefix + token` reaches `handler` until `close(token)`. From any thread."""
+        token = str(next(self._numbers))
         self._handlers[token] = handler
         return token
 

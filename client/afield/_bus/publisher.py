@@ -8,6 +8,7 @@ deadline is over; the stream stores it once.
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -54,6 +55,9 @@ HARD_FACTOR: Final = 4
 SWEEP: Final = 1.0
 """Seconds between looks for lost acks and passed deadlines, while anything is under way."""
 
+_NEVER: Final = -1
+"""The epoch of what was not sent."""
+
 NO_STREAM_GRACE: Final = 5.0
 """Seconds for which a subject may have no stream (a server starting up) before the publish fails; ELECTION_S on a cluster."""
 
@@ -94,35 +98,52 @@ def _refusal(subject: str, err_code: int, description: str) -> PublishRefusedErr
     return PublishRefusedError(subject, err_code, description)
 
 
-class _Flight:
-    """One message under way."""
+class Flight:
+    """One message under way. All but its making belongs to the publisher."""
 
     __slots__ = (
         "attempts",
+        "charged",
         "deadline",
         "epoch",
         "frame",
         "future",
+        "header",
         "no_stream_since",
         "owner",
+        "payload",
         "sent_at",
         "size",
         "subject",
         "token",
+        "trusting",
     )
 
-    def __init__(self, owner: "Publisher", subject: str, size: int, deadline: float) -> None:
+    def __init__(
+        self,
+        owner: "Publisher",
+        subject: str,
+        header: bytes,
+        payload: bytes | bytearray | memoryview,
+        deadline: float,
+    ) -> None:
         self.owner = owner
         self.subject = subject
-        self.size = size
+        self.header = header
+        self.payload = payload
+        self.size = len(header) + len(payload)
+        self.charged = 0
+        """Bytes of the window that it takes."""
         self.deadline = deadline
         self.future: asyncio.Future[PubAck] = owner.loop.create_future()
         self.frame = b""
         self.token = ""
-        self.epoch = -1
+        self.epoch = _NEVER
         self.sent_at = 0.0
         self.attempts = 0
         self.no_stream_since = 0.0
+        self.trusting = False
+        """Whether it was sent without asking for an ack."""
 
     def on_reply(self, raw_headers: bytes | None, data: bytes) -> None:
         """Take the stream's answer (inline)."""
@@ -160,7 +181,7 @@ class Publisher:
         self._window = window
         self._ack_timeout = ack_timeout
         self._deadline = deadline
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._bytes = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -188,36 +209,101 @@ class Publisher:
         ones; `deadline` in seconds from now. Raises at once: PayloadTooLargeError, ValueError for a bad subject or
         header, BusBufferFullError when the window is exceeded four times (await `ready()` or use `publish`).
         """
-        check_subject(subject)
-        fields = {"Nats-Msg-Id": msg_id} if msg_id else {}
-        if ttl is not None:
-            fields["Nats-TTL"] = ttl_header(ttl)
-        if headers:
-            fields.update(headers)
         if self._closed:
             raise BusClosedError("the bus is closed, nothing more can be published")
         if len(self._flights) >= HARD_FACTOR * self._window or self._bytes >= HARD_FACTOR * WINDOW_BYTES:
             raise BusBufferFullError(
                 f"{len(self._flights):,} messages ({self._bytes:,} bytes) wait for their acks, no more are taken"
             )
-        now = self.loop.time()
-        header = encode_headers(fields)
-        size = len(header) + len(payload)
-        flight = _Flight(self, subject, size, now + (self._deadline if deadline is None else deadline))
-        inbox = self._bus.inbox
-        token = flight.token = inbox.open(flight.on_reply)
-        try:
-            flight.frame = self._bus.frame(subject, inbox.prefix + token, header, payload)
-        except ValueError:
-            inbox.close(token)
-            raise
-        self._flights[token] = flight
+        flight = self.prepare(subject, payload, msg_id=msg_id, headers=headers, ttl=ttl, deadline=deadline)
+        flight.charged = flight.size
         self._bytes += flight.size
-        if self._timer is None:
-            self._timer = self.loop.call_later(SWEEP, self._sweep)
+        self._flights[flight.token] = flight
+        self._arm()
+        if self._bus.connected:
+            self._send(flight, self.loop.time())
+        return flight.future
+
+    def prepare(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str] | None = None,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        trusting: bool = False,
+    ) -> Flight:
+        """Return a message to `launch`. From any thread. Parameters and errors are those of `start`.
+
+        `trusting` asks for no ack: the message has an effect that tells, which its sender waits for. If that does not come,
+        `confirm` sends the message again, with an ack, and `withdraw` sees to it that it is not sent any more. Look for the
+        effect before confirming: a server that was killed knows what it stores, but not what was taken from it since, and
+        would store the message anew.
+
+        Whoever wants to hear how its `future` ends says so before it is launched: that happens on the loop.
+        """
+        check_subject(subject)
+        fields = {"Nats-Msg-Id": msg_id} if msg_id else {}
+        if ttl is not None:
+            fields["Nats-TTL"] = ttl_header(ttl)
+        if headers:
+            fields.update(headers)
+        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
+        flight = Flight(self, subject, encode_headers(fields), payload, ends)
+        if trusting:
+            flight.trusting = True
+            flight.frame = self._bus.frame(subject, "", flight.header, payload)
+        else:
+            self._ask(flight)
+        return flight
+
+    def launch(self, flight: Flight, *, here: bool) -> None:
+        """Send a message, on the loop (`here`) by the end of its step, from another thread at once, if nothing is in the way.
+
+        The window does not count it: whoever launches one waits for what comes of it.
+        """
+        if not flight.trusting:
+            self._flights[flight.token] = flight
+            # A timer that goes off meanwhile sees the flight, or has been forgotten by now.
+            if self._timer is None:
+                self.loop.call_soon_threadsafe(self._arm)
+        flight.epoch = self._bus.epoch
+        flight.sent_at = time.monotonic()
+        flight.attempts = 1
+        if here and self._bus.connected:
+            self._bus.write(flight.frame)
+        elif here or not self._bus.write_from_thread(flight.frame):
+            flight.epoch = _NEVER
+            self.loop.call_soon_threadsafe(self._send_here, flight)
+
+    def confirm(self, flight: Flight) -> None:
+        """Send a message again that was sent trusting, with an ack; harmless for others. On the loop.
+
+        After its deadline nothing is sent, and its future is cancelled.
+        """
+        if not flight.trusting:
+            return
+        flight.trusting = False
+        now = self.loop.time()
+        if now >= flight.deadline or self._closed:
+            flight.future.cancel()
+            return
+        try:
+            self._ask(flight)
+        except PayloadTooLargeError as error:  # the server came back with another limit
+            flight.future.set_exception(error)
+            return
+        self._flights[flight.token] = flight
+        self._arm()
         if self._bus.connected:
             self._send(flight, now)
-        return flight.future
+
+    def withdraw(self, flight: Flight) -> None:
+        """Nobody wants the effect of a message any more: it is not sent again. On the loop."""
+        flight.trusting = False
+        flight.future.cancel()
 
     async def publish(
         self,
@@ -254,6 +340,28 @@ class Publisher:
 
     # -- inside ---------------------------------------------------------------------------------------
 
+    def _ask(self, flight: Flight) -> None:
+        """Have the stream's answer reach the flight."""
+        inbox = self._bus.inbox
+        flight.token = inbox.open(flight.on_reply)
+        try:
+            flight.frame = self._bus.frame(
+                flight.subject, inbox.prefix + flight.token, flight.header, flight.payload
+            )
+        except ValueError:
+            inbox.close(flight.token)
+            raise
+
+    def _send_here(self, flight: Flight) -> None:
+        """Send, on the loop, what its thread could not send; without a connection the next one has it sent."""
+        self.confirm(flight)
+        if flight.token in self._flights and self._bus.connected and flight.epoch == _NEVER:
+            self._send(flight, self.loop.time())
+
+    def _arm(self) -> None:
+        if self._timer is None and self._flights and not self._closed:
+            self._timer = self.loop.call_later(SWEEP, self._sweep)
+
     def _full(self) -> bool:
         return len(self._flights) >= self._window or self._bytes >= WINDOW_BYTES
 
@@ -264,18 +372,18 @@ class Publisher:
                 waiter.set_result(None)
                 return
 
-    def _send(self, flight: _Flight, now: float) -> None:
+    def _send(self, flight: Flight, now: float) -> None:
         flight.epoch = self._bus.epoch
         flight.sent_at = now
         flight.attempts += 1
         self._bus.write(flight.frame)
 
-    def finish(self, flight: _Flight, outcome: PubAck | BusError | None) -> None:
+    def finish(self, flight: Flight, outcome: PubAck | BusError | None) -> None:
         """End a flight; None means that its future was cancelled."""
         if self._flights.pop(flight.token, None) is None:
             return
         self._bus.inbox.close(flight.token)
-        self._bytes -= flight.size
+        self._bytes -= flight.charged
         future = flight.future
         if not future.done() and outcome is not None:
             if isinstance(outcome, PubAck):
@@ -285,7 +393,7 @@ class Publisher:
         if self._waiters and not self._full():
             self._wake()
 
-    def no_stream(self, flight: _Flight) -> None:
+    def no_stream(self, flight: Flight) -> None:
         """No stream takes the message at the moment: try again soon, but not for ever."""
         now = self.loop.time()
         if not flight.no_stream_since:
@@ -295,11 +403,11 @@ class Publisher:
         else:
             self.later(flight)
 
-    def later(self, flight: _Flight) -> None:
+    def later(self, flight: Flight) -> None:
         """Send a message again soon."""
         self.loop.call_later(0.1, self._again, flight)
 
-    def _again(self, flight: _Flight) -> None:
+    def _again(self, flight: Flight) -> None:
         if flight.token in self._flights and self._bus.connected and not flight.future.done():
             self._send(flight, self.loop.time())
 
@@ -317,6 +425,7 @@ class Publisher:
                 self._send(flight, now)
 
     def _sweep(self) -> None:
+        self._timer = None
         now = self.loop.time()
         connected = self._bus.connected
         for flight in list(self._flights.values()):
@@ -326,9 +435,9 @@ class Publisher:
                 self.finish(flight, self._late(flight))
             elif connected and now - flight.sent_at >= self._ack_timeout * min(2 ** (flight.attempts - 1), 8):
                 self._send(flight, now)
-        self._timer = self.loop.call_later(SWEEP, self._sweep) if self._flights else None
+        self._arm()
 
-    def _late(self, flight: _Flight) -> PublishTimeoutError:
+    def _late(self, flight: Flight) -> PublishTimeoutError:
         state = "" if self._bus.connected else ", the connection to NATS is down"
         return PublishTimeoutError(
             f"no stream acknowledged a message to {flight.subject} by its deadline "

@@ -6,14 +6,16 @@ a subscription at once, in the same loop step. All that is not a message for one
 and messages of nats-py's own subscriptions) it hands to nats-py's read loop as before, so connecting, authentication,
 errors, pings and reconnects remain nats-py's.
 
-What is written first in a loop step goes out at once, as somebody may wait for it, past the loop, which would take its own
-time; what follows is collected and sent at the end of the step: one system call for all acks of a burst.
+What is written first in a loop step goes out at once, as somebody may wait for it; what follows is collected and sent at the
+end of the step: one system call for all acks of a burst. Both go past the loop, which would take its own time: only what
+the kernel does not take is left to it. Other threads may write, too, whole frames or nothing.
 """
 
 import asyncio
 import os
 import ssl
-from typing import Any, cast
+import threading
+from typing import Any, Final, cast
 from urllib.parse import ParseResult
 
 from nats.aio.transport import Transport
@@ -27,6 +29,9 @@ WRITE_HIGH = 4 * 2**20
 CLOSE_GRACE = 1.0
 """Seconds that a closing socket may take to send what is left; a frozen server would take for ever."""
 
+_AT_ONCE: Final = 1024
+"""Pieces that one system call takes."""
+
 
 class InlineTransport(Transport, asyncio.Protocol):
     """One TCP connection. `inline` maps subscription ids (as on the wire) to handlers, and may change at any time."""
@@ -36,6 +41,7 @@ class InlineTransport(Transport, asyncio.Protocol):
         self._inline = inline
         self._socket: asyncio.Transport | None = None
         self._fd = -1
+        """Our own descriptor of the socket: the loop may close its own at any time, and its number may be given away."""
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.usable = False
         """Whether what is written now has a chance to arrive; an attribute, for it is asked for each message."""
@@ -49,6 +55,14 @@ class InlineTransport(Transport, asyncio.Protocol):
         """Bytes that it takes before it is worth another look."""
         self._control = bytearray()
         self._reader: asyncio.Future[None] | None = None
+        self.shared = False
+        """Whether other threads may write: what they send must come behind the handshake and the subscriptions."""
+        self._writing = threading.Lock()
+        """Held by whoever writes to the socket."""
+        self._rest: tuple[bytes, int] | None = None
+        """A frame of another thread which the kernel took in part: so many bytes of it. Nothing may come before the rest."""
+        self._behind = False
+        """Whether the loop has something to write; then nobody may go past it."""
         self._out: list[bytes | memoryview] = []
         self._flush_due = False
         self._can_write: asyncio.Future[None] | None = None
@@ -59,13 +73,17 @@ class InlineTransport(Transport, asyncio.Protocol):
         """Keep the socket (called by the loop)."""
         self._socket = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._socket.set_write_buffer_limits(high=WRITE_HIGH)
-        self._fd = transport.get_extra_info("socket").fileno()
+        self._fd = os.dup(transport.get_extra_info("socket").fileno())
         self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nats-py finds the end by at_eof
         """Wake everybody who waits (called by the loop)."""
         self._eof = True
         self.usable = False
+        with self._writing:
+            fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
         self._out.clear()
         self._wake_reader()
         self.resume_writing()
@@ -173,26 +191,33 @@ class InlineTransport(Transport, asyncio.Protocol):
 
     def write(self, payload: bytes | memoryview) -> None:
         """Send `payload` by the end of this loop step."""
-        if self._flush_due:
-            self._out.append(payload)
-            return
-        self._flush_due = True
-        self._loop.call_soon(self._flush)
-        sent = self._send_now(payload)
-        if sent < len(payload):
-            self._out.append(memoryview(payload)[sent:] if sent else payload)
+        self._out.append(payload)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+            self._send()
 
-    def _send_now(self, payload: bytes | memoryview) -> int:
-        """Send what the kernel takes, if nothing waits before it; return how many bytes that were.
-
-        3 to 4 % of a warm call, measured.
-        """
-        if self._socket is None or self._socket.is_closing() or self._socket.get_write_buffer_size():
-            return 0
-        try:
-            return os.write(self._fd, payload)
-        except OSError:  # the socket's buffer is full, or the connection broken: the loop finds out the same
-            return 0
+    def write_from_thread(self, payload: bytes) -> bool:
+        """Send `payload` at once, from any thread. False if something is in its way: nothing of it was sent then."""
+        size = len(payload)
+        sent: list[int] = []
+        with self._writing:
+            if not (self.shared and self.usable) or self._behind or self._rest is not None:
+                return False
+            try:
+                # In one go for the interpreter: an interrupt of this thread comes before the kernel has anything, or
+                # after we know how much that is.
+                sent.extend(map(os.write, (self._fd,), (payload,)))
+            except (
+                OSError
+            ):  # the socket's buffer is full, or the connection broken: the loop finds out the same
+                return False
+            finally:
+                if sent and sent[0] < size:
+                    self._rest = payload, sent[0]
+        if self._rest is not None:
+            self._loop.call_soon_threadsafe(self._send)
+        return True
 
     def writelines(self, payload: list[bytes]) -> None:
         """Send several pieces by the end of this loop step."""
@@ -201,14 +226,39 @@ class InlineTransport(Transport, asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_due = False
-        out = self._out
-        if not out or self._socket is None:
+        if self._out:
+            self._send()
+
+    def _send(self) -> None:
+        """Send what waits: now what the kernel takes, the rest when the loop can."""
+        if self._socket is None:
             return
-        self._out = []
-        if len(out) == 1:
-            self._socket.write(out[0])
-        else:
-            self._socket.writelines(out)
+        out, self._out = self._out, []
+        with self._writing:
+            if self._rest is not None:
+                frame, sent = self._rest
+                out.insert(0, memoryview(frame)[sent:])
+                self._rest = None
+            if not out:
+                return
+            if not self._socket.is_closing() and not (self._behind and self._socket.get_write_buffer_size()):
+                self._behind = False
+                out = self._write(out)
+            if out:
+                self._behind = True
+                self._socket.writelines(out)
+
+    def _write(self, out: list[bytes | memoryview]) -> list[bytes | memoryview]:
+        """Send what the kernel takes, and return the rest. 3 to 4 % of a warm call, beside the loop's own writing."""
+        try:
+            sent = os.write(self._fd, out[0]) if len(out) == 1 else os.writev(self._fd, out[:_AT_ONCE])
+        except OSError:  # the socket's buffer is full, or the connection broken: the loop finds out the same
+            return out
+        for number, piece in enumerate(out):
+            if sent < len(piece):
+                return [memoryview(piece)[sent:], *out[number + 1 :]]
+            sent -= len(piece)
+        return []
 
     async def read(self, buffer_size: int) -> bytes:  # noqa: ARG002
         """Return what is for nats-py; empty bytes at the end of the connection."""
