@@ -21,6 +21,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="which ones (default: all)")
     parser.add_argument("--cluster", action="store_true", help="on three nats-servers, with three replicas")
+    parser.add_argument("--calls", action="store_true", help="single calls of several threads, not one map")
     parser.add_argument("--rounds", type=int, default=20, help="rounds a fault (default 20)")
     parser.add_argument("--inputs", type=int, default=10_000, help="inputs of the map (default 10000)")
     parser.add_argument(
@@ -105,7 +106,8 @@ async def run_fault(arguments: argparse.Namespace, folder: Path, row: Row) -> No
             seed = arguments.seed + number
             recipes = make_recipes(seed, arguments.inputs, arguments.asleep)
             plan = make_plan(faults, seed, arguments.limit)
-            made = Round(running, folder / f"round{seed}", recipes, plan, limit=arguments.limit)
+            files = folder / f"round{seed}"
+            made = Round(running, files, recipes, plan, limit=arguments.limit, calls=arguments.calls)
             outcome = await made.run()
             note(row, outcome, arguments.inputs)
             tell(row.fault, seed, outcome)

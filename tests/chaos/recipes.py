@@ -11,6 +11,10 @@ RETRIES: Final = 3
 SLOW: Final = (0.05, 0.5)
 """Seconds that a slow input sleeps."""
 
+FACTOR: Final = 7919
+PRIME: Final = 104_729
+"""The function returns the number of its input times FACTOR, modulo PRIME: as programs/mapper.py has it."""
+
 FLAKY_SHARE: Final = 0.02
 HOPELESS_SHARE: Final = 0.01
 
@@ -49,7 +53,14 @@ def expected(recipe: Recipe) -> str:
     """Return what the caller must see: the value as text, or `!` and the error."""
     if recipe.failures < 0:
         return f"!ValueError: hopeless {recipe.number}"
-    return str(recipe.number * 7919 % 104_729)
+    return str(recipe.number * FACTOR % PRIME)
+
+
+def number_of(outcome: object) -> int:
+    """Return the number of the input that ended in this value, or in an error with this message."""
+    if isinstance(outcome, int):
+        return outcome * pow(FACTOR, -1, PRIME) % PRIME
+    return int(str(outcome).split()[-1])
 
 
 def executions(recipe: Recipe) -> int:

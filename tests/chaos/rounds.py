@@ -14,7 +14,7 @@ from chaos.checks import Findings, examine
 from chaos.evidence import Applied, Evidence, arrivals, parse_executions, parse_yielded
 from chaos.plan import Strike
 from chaos.platform import Platform
-from chaos.recipes import Recipe
+from chaos.recipes import Recipe, number_of
 from chaos.victims import strike
 from chaos.watch import Watch, left_over
 
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
 
 class Round:
-    """A map of `recipes` on a running platform, with strikes. Its files are in `folder`."""
+    """A map of `recipes` on a running platform, with strikes; or single calls of them. Its files are in `folder`."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Round:
         plan: tuple[Strike, ...],
         *,
         limit: float,
+        calls: bool = False,
     ) -> None:
         """`limit`: seconds after which a map that has not ended is given up, and its inputs are lost."""
         self._platform = platform
@@ -57,6 +58,7 @@ class Round:
         self._recipes = recipes
         self._plan = plan
         self._limit = limit
+        self._calls = calls
         self._applied: list[Applied] = []
         folder.mkdir(parents=True)
         (folder / "inputs").write_text("".join(json.dumps(recipe) + "\n" for recipe in recipes))
@@ -65,7 +67,7 @@ class Round:
     async def run(self) -> Outcome:
         """Run it to its end."""
         async with self._platform.connected() as bus:
-            watch = Watch(bus)
+            watch = Watch(bus, number_of if self._calls else None)
             await bus.flush()
             client = self._start_client()
             problem = ""
@@ -90,7 +92,7 @@ class Round:
         files = (self._folder / "inputs", self.results, self.effects)
         with open(self._folder / "client.log", "wb") as log:
             return subprocess.Popen(
-                [sys.executable, str(PROGRAM), *map(str, files)],
+                [sys.executable, str(PROGRAM), "calls" if self._calls else "map", *map(str, files)],
                 env=self._platform.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -21,12 +21,13 @@ LIMIT = 100.0
 
 
 async def one_round(
-    folder: Path, faults: tuple[Fault, ...], seed: int, *, clustered: bool = False
+    folder: Path, faults: tuple[Fault, ...], seed: int, *, clustered: bool = False, calls: bool = False
 ) -> Outcome:
     """A platform, a map, and what came of it."""
     recipes = make_recipes(seed, INPUTS, ASLEEP)
     async with platform(folder / "home", clustered=clustered) as running:
-        made = Round(running, folder / "round", recipes, make_plan(faults, seed, LIMIT), limit=LIMIT)
+        plan = make_plan(faults, seed, LIMIT)
+        made = Round(running, folder / "round", recipes, plan, limit=LIMIT, calls=calls)
         return await made.run()
 
 
@@ -45,6 +46,11 @@ def assert_well(outcome: Outcome) -> None:
 async def test_nothing_is_lost_and_nothing_twice(tmp_path: Path, name: str) -> None:
     """Every input has one result, the right one, whatever is killed."""
     assert_well(await one_round(tmp_path, FAULTS[name], 7))
+
+
+async def test_single_calls_are_not_lost_either(tmp_path: Path) -> None:
+    """Their inputs ask for no ack while they are quick, and are sent again when the server may have lost them."""
+    assert_well(await one_round(tmp_path, FAULTS["kill-nats-server"], 7, calls=True))
 
 
 async def test_nothing_is_lost_with_a_node_of_a_cluster(tmp_path: Path) -> None:

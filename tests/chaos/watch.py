@@ -1,6 +1,7 @@
 """What the streams say: results as they are stored, and what is left at the end."""
 
 import time
+from collections.abc import Callable
 
 import anyio
 
@@ -8,7 +9,8 @@ from afield._bus.connection import Bus
 from afield._bus.errors import BusError
 from afield._bus.msg import parse_headers
 from afield._wire.codec import decode
-from afield._wire.messages import ResultPack
+from afield._wire.messages import InputResult, ResultPack
+from afield.serialization import loads
 from afield_common.jetstream import JetStream
 from chaos.evidence import Stored
 
@@ -19,8 +21,10 @@ class Watch:
     A new leader of a cluster republishes what the one before it had just stored: that is the same message once more.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, number_of: Callable[[object], int] | None = None) -> None:
+        """`number_of` returns the number of the input of a single call from its result, be it a value or a message."""
         self.stored: list[Stored] = []
+        self._number_of = number_of
         self._known: set[tuple[str, str]] = set()
         self.first = anyio.Event()
         """Set at the first result."""
@@ -39,7 +43,17 @@ class Watch:
         if not subject.rpartition(".")[2].startswith("g"):
             pack = decode(ResultPack, data)
             self.first.set()
-            self.stored += [Stored(r.index, subject, now) for r in pack.results if r.status != "moved"]
+            self.stored += [
+                Stored(self._number(r), subject, now) for r in pack.results if r.status != "moved"
+            ]
+
+    def _number(self, result: InputResult) -> int:
+        if self._number_of is None:
+            return result.index
+        if result.error is not None:
+            return self._number_of(result.error.message)
+        assert isinstance(result.value, bytes)
+        return self._number_of(loads(result.value))
 
 
 async def left_over(bus: Bus, shards: int = 1, *, within: float = 90.0) -> list[str]:

@@ -1,17 +1,23 @@
-"""The program under test: maps the inputs of a file, and writes down each result as it comes.
+"""The program under test: maps the inputs of a file, or makes a call for each, and writes down each result as it comes.
 
-usage: mapper.py INPUTS RESULTS EFFECTS    (INPUTS: a JSON array a line: index, kind, seconds, failures)
+usage: mapper.py map|calls INPUTS RESULTS EFFECTS    (INPUTS: a JSON array a line: index, kind, seconds, failures)
 """
 
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import afield
 
 app = afield.App("chaos")
+
+CALLERS = 6
+"""Threads that make calls, one after another each."""
 
 
 @app.function(
@@ -50,11 +56,30 @@ def executions_so_far(effects: str, index: int) -> int:
         os.close(fd)
 
 
-def main(inputs: str, results: str, effects: str) -> None:
-    """Run the map."""
+def mapped(recipes: list[tuple[Any, ...]]) -> Iterator[object]:
+    """Yield the results of one map."""
+    return iter(work.starmap(recipes, return_exceptions=True))
+
+
+def called(recipes: list[tuple[Any, ...]]) -> Iterator[object]:
+    """Yield the results of single calls, made by several threads."""
+    with ThreadPoolExecutor(CALLERS) as pool:
+        yield from pool.map(call, recipes)
+
+
+def call(recipe: tuple[Any, ...]) -> object:
+    """Return the result of a call, or its error."""
+    try:
+        return work.remote(*recipe)
+    except Exception as error:
+        return error
+
+
+def main(way: str, inputs: str, results: str, effects: str) -> None:
+    """Run everything."""
     recipes = [(*json.loads(line), effects) for line in Path(inputs).read_text().splitlines()]
     with app.run(), open(results, "w", buffering=1) as out:
-        for position, value in enumerate(work.starmap(recipes, return_exceptions=True)):
+        for position, value in enumerate({"map": mapped, "calls": called}[way](recipes)):
             print(position, f"{time.monotonic():.6f}", shown(value), sep="\t", file=out)
 
 

@@ -1,6 +1,8 @@
 """The inputs of a round."""
 
-from chaos.recipes import RETRIES, executions, expected, make_recipes
+import pytest
+
+from chaos.recipes import RETRIES, Recipe, executions, expected, make_recipes, number_of
 
 
 def test_all_kinds_are_there() -> None:
@@ -18,3 +20,11 @@ def test_what_must_come_of_an_input() -> None:
         assert 1 <= executions(recipe) <= RETRIES + 1
         assert expected(recipe).startswith("!") == (recipe.kind == "hopeless")
         assert (executions(recipe) > 1) == (recipe.kind in ("flaky", "hopeless"))
+
+
+@pytest.mark.parametrize("number", [0, 1, 9_999])
+def test_a_result_tells_its_input(number: int) -> None:
+    """Whether it is a value or an error."""
+    for recipe in (Recipe(number, "quick", 0.0, 0), Recipe(number, "hopeless", 0.0, -1)):
+        said = expected(recipe)
+        assert number_of(int(said) if said.isdigit() else said) == number
