@@ -86,6 +86,11 @@ class FrameChannel:
             self._loop.call_soon(self._send_gathered)
             self._write()
 
+    def push(self) -> None:
+        """Send now what this loop step has gathered, as far as the kernel takes it: the peer is about to be told to look."""
+        if self._gathering and self._queue and not self.closed:
+            self._write()
+
     async def drained(self) -> None:
         """Wait until less than LOW_WATER bytes wait for the peer, or there is no peer."""
         await self._drained.wait()

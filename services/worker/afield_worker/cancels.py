@@ -37,7 +37,9 @@ class Cancels:
         out: list[Instruction] = []
         which = frozenset(indices)
         touched: dict[str, Container] = {}
-        for held in [h for h in self._ledger.held.values() if h.pack.call_id == call_id]:
+        # What runs comes last: interrupted, a guest goes on with what it was sent ahead, and must know of that before.
+        mine = [h for h in self._ledger.held.values() if h.pack.call_id == call_id]
+        for held in sorted(mine, key=lambda h: h.phase == "running"):
             if held.phase == "running":
                 container = self._containers[held.container_id]
                 if self.running(container, held, which, now, out, tell=not terminate):

@@ -81,3 +81,19 @@ async def test_closing_sends_what_the_step_gathered() -> None:
 
     assert len(theirs.recv(4096)) == 2 * size
     theirs.close()
+
+
+async def test_pushed_frames_do_not_wait_for_the_end_of_the_step() -> None:
+    """Who rings at the peer wants it to find them."""
+    ours, theirs = socket.socketpair()
+    channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
+    size = len(pack_frame(Ready(load_s=0.0)))
+
+    channel.send(Ready(load_s=0.0))
+    channel.send(Ready(load_s=0.0))
+    channel.push()
+
+    assert len(theirs.recv(4096)) == 2 * size
+    channel.close()
+    channel.push()
+    theirs.close()

@@ -169,6 +169,16 @@ def test_what_is_cancelled_before_its_turn_is_not_begun(world: World) -> None:
     assert [settle.results[0].status for settle in world.of(Settle)] == ["cancelled"]
 
 
+def test_what_was_sent_ahead_is_cancelled_before_what_runs_is_interrupted(world: World) -> None:
+    """Else the guest, interrupted, could begin with it before it hears that nobody wants it."""
+    quick(world)
+    deliver(world, 0, 1)
+    (running,), (sent,) = world.packs("ta-1"), world.pool.containers["ta-1"].ahead.values()
+    said = world.take(world.pool.cancels.call(CALL, (), world.now))
+    assert [type(each) for each in said] == [Send, Send, Interrupt]
+    assert [send.frame.token for send in world.of(Send)] == [sent.token, running.token]
+
+
 def test_a_cancel_of_other_inputs_is_not_for_it(world: World) -> None:
     """Of the same call."""
     quick(world)

@@ -102,6 +102,7 @@ class ProcessContainer:
 
     def interrupt(self) -> None:
         """Ring; see `base.Container`."""
+        self._link.push()
         self.server.kill(self.fork_id, signal.SIGUSR1)
 
     def kill(self, reason: str = "") -> None:
