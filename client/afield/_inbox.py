@@ -93,6 +93,10 @@ class Inbox:
         self._soon: asyncio.TimerHandle | None = None
         self._again: asyncio.TimerHandle | None = None
         self._reread = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._pause = 0.0
+        """Seconds until the next try after a look that failed; 0 after one that did not."""
+        self._failed = False
 
     def __len__(self) -> int:
         return len(self._sinks) + len(self._watchers)
@@ -208,6 +212,13 @@ class Inbox:
                 async with anyio.create_task_group() as group:
                     for sink in due[start : start + _AT_ONCE]:
                         group.start_soon(self._look, sink, now, everything)
+            if self._failed:
+                self._failed = False
+                self._pause = min(FIRST_SWEEP_S, 2 * self._pause or CONFIRM_S)
+                again = self._read_again if everything else self._changed.set
+                self._retry = self._loop.call_later(self._pause, again)
+            elif due:
+                self._pause = 0.0
 
     def _arm(self) -> None:
         """Have `run` look at who is due once a second, while anybody waits. A timer: calls are too quick for a task."""
@@ -234,7 +245,7 @@ class Inbox:
 
     def close(self) -> None:
         """Look for nothing any more."""
-        for timer in (self._timer, self._soon, self._again):
+        for timer in (self._timer, self._soon, self._again, self._retry):
             if timer is not None:
                 timer.cancel()
         if self._teller is not None:
@@ -253,8 +264,10 @@ class Inbox:
             if not found and age >= GONE_AGE_S and self.waits(sink):
                 await self._ask_whether_known(sink)
         except (BusError, TimeoutError) as error:
-            # The next look comes by itself; a reconnect asks for one at once.
+            # A server that is just back may have no streams yet.
             logger.debug("could not look for results of %s: %s", sink.call_id, error)
+            sink.sweep_at = now
+            self._failed = True
 
     async def read(self, sink: Sink, *, before: float) -> bool:
         """Read missing results from the stream; tell whether there were any. Raises BusError when that fails."""

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from afield import _inbox
+from afield._bus.direct import StoredMessage, get_last
+from afield._bus.errors import NoRespondersError
 from afield._platform import QUICK_S, TRUSTING
 from afield._wire import streams
 from support.callers import Caller, caller_on
@@ -139,6 +142,30 @@ async def test_input_that_a_killed_server_lost_is_sent_again(
         await asyncio.to_thread(own_server.start)
         assert await running == 5
     assert len(caller.worker.packs) == 5
+
+
+async def test_look_that_fails_is_repeated_soon(
+    caller: Caller, own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is just back may have no streams yet."""
+    failures = 3
+
+    async def fail_at_first(*args: Any) -> StoredMessage | None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise NoRespondersError("nobody listens yet")
+        return await get_last(*args)
+
+    monkeypatch.setattr(_inbox, "get_last", fail_at_first)
+    monkeypatch.setattr(_inbox, "FIRST_SWEEP_S", 1000.0)
+    own_server.kill9()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(awaited(caller, 5))
+        await until(lambda: not caller.client.bus.connected)
+        await asyncio.to_thread(own_server.start)
+        assert await running == 5
+    assert not failures
 
 
 @both_ways
