@@ -6,7 +6,14 @@ takes none. (A signal, which the main thread gets, needs no help.)
 
 import threading
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+LOOK_S: Final = 1.0
+"""Seconds after which a blocked thread looks whether it was interrupted. A signal that comes just before it sleeps does not
+wake it, and neither does one that the kernel gives to another thread of the process."""
 
 _wakers: Final[dict[int, Callable[[], object]]] = {}
 """By thread: what ends its wait."""
@@ -28,6 +35,22 @@ class Blocked:
 
     def __exit__(self, *_: object) -> None:
         _wakers.pop(self._thread, None)
+
+
+def acquire(lock: "threading.Lock") -> None:
+    """Wait for a lock, interruptible by signals."""
+    while not lock.acquire(timeout=LOOK_S):
+        pass
+
+
+def result(future: "Future[T]") -> T:
+    """Wait for a future, interruptible by signals, and return its result, or raise its error."""
+    while True:
+        try:
+            return future.result(LOOK_S)
+        except TimeoutError:
+            if future.done():  # it is the future's own, or has come too late to be waited for
+                return future.result()
 
 
 def wake(thread: int) -> None:

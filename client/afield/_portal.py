@@ -19,6 +19,7 @@ from anyio import CancelScope, create_task_group, current_time
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from afield import _blocked
 from afield._blocked import Blocked
 from afield._stdio import open_standard_streams
 from afield.exception import InputCancellation, InvalidError
@@ -70,7 +71,7 @@ class Portal:
         try:
             self.loop.call_soon_threadsafe(work.begin, self._tasks)
             with Blocked(work.wake):
-                return work.future.result()
+                return _blocked.result(work.future)
         except BaseException as error:
             if work.woken or not work.future.done():
                 self.loop.call_soon_threadsafe(work.give_up)

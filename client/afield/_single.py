@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from afield import _blocked
 from afield._blocked import Blocked
 from afield._bus.publisher import Flight
 from afield._wire.messages import GeneratorChunk, InputResult
@@ -114,7 +115,7 @@ class Waiter:
     def wait(self) -> SingleCall:
         """Block, interruptible by a signal or by `_blocked.wake`. Raises InputCancellation for the latter."""
         with Blocked(self._wake):
-            self._lock.acquire()
+            _blocked.acquire(self._lock)
         if self.call is None:
             raise InputCancellation("this input was interrupted while it waited for a call of its own")
         return self.call

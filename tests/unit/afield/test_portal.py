@@ -11,11 +11,17 @@ import pytest
 
 from afield import _blocked
 from afield._portal import Portal, get_portal
+from afield._single import Waiter
 from afield.exception import InputCancellation, InvalidError
 
 
 async def value() -> int:
     return 1
+
+
+def interrupt_from_here() -> None:
+    """Press Ctrl-C with a signal that does not wake the main thread, as it may happen to one that is about to sleep."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
 def test_there_is_one_portal() -> None:
@@ -35,22 +41,48 @@ def test_interrupt_cancels_what_runs() -> None:
         finally:
             cancelled.set()
 
-    raised = threading.Event()
-
     def interrupt() -> None:
         begun.wait(10)
-        # Again and again: Python loses the wake-up of a signal that comes just as its main thread begins to block.
-        while not raised.wait(0.2):
-            os.kill(os.getpid(), signal.SIGINT)
+        interrupt_from_here()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         get_portal().run(work)
-    raised.set()
     thread.join()
 
     assert cancelled.is_set()
+
+
+def test_interrupt_ends_the_wait_for_a_call() -> None:
+    """Whichever thread the kernel gives the signal to."""
+    waiter = Waiter()
+    thread = threading.Timer(0.05, interrupt_from_here)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        waiter.wait()
+    thread.join()
+
+
+def test_error_of_the_work_is_raised_also_when_it_is_a_timeout() -> None:
+    """And not taken for the end of a turn of waiting."""
+
+    async def work() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        get_portal().run(work)
+
+
+def test_work_that_takes_several_turns_of_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for as long as it takes."""
+    monkeypatch.setattr(_blocked, "LOOK_S", 0.001)
+
+    async def work() -> int:
+        await asyncio.sleep(0.05)
+        return 1
+
+    assert get_portal().run(work) == 1
 
 
 def test_blocking_call_on_the_portal_itself_is_refused() -> None:
