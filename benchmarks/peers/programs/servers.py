@@ -52,6 +52,11 @@ class Child:
                 return
         raise RuntimeError(f"{self._process.args!r} did not listen on port {port} within {START_S:g} s")
 
+    def end(self) -> None:
+        """Ask its first process to end, and wait for that. Raises TimeoutExpired after START_S."""
+        self._process.terminate()
+        self._process.wait(START_S)
+
     def kill(self) -> None:
         """Kill the whole group, and wait for its first process."""
         try:
