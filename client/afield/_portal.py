@@ -100,7 +100,7 @@ class Portal:
         One that is entered and never left is left when the portal closes.
         """
         self.refuse_own_thread()
-        return _Entered(self._portal.wrap_async_context_manager(manager), self._entered)
+        return _Entered(self, manager, self._tasks, self._entered)
 
     def keep(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that lives until it ends by itself. From the portal's own loop only."""
@@ -120,32 +120,78 @@ class Portal:
 
     def close(self) -> None:
         """Leave what was not left, run what was registered with `on_close`, stop the loop and end the thread."""
-        while self._entered:
-            self._entered[-1].__exit__(None, None, None)
-        for function in reversed(self._closing):
-            self._portal.call(function)
-        self._portal.call(self._stop.set)
-        self._host.result()
-        self._manager.__exit__(None, None, None)
+        try:
+            while self._entered:
+                self._entered[-1].__exit__(None, None, None)
+            for function in reversed(self._closing):
+                self._portal.call(function)
+            self._portal.call(self._stop.set)
+            self._host.result()
+        finally:
+            self._manager.__exit__(None, None, None)
 
 
 class _Entered(AbstractContextManager[Any]):
-    """A context manager that the portal knows of while it is entered."""
+    """An asynchronous context manager in one task of the portal, which knows of it while it is entered.
 
-    def __init__(self, inner: AbstractContextManager[Any], known: "list[_Entered]") -> None:
-        self._inner = inner
+    What interrupts the thread that enters or leaves it cancels that, as it does all other work of the portal.
+    """
+
+    def __init__(self, portal: Portal, manager: Any, tasks: TaskGroup, known: "list[_Entered]") -> None:
+        self._portal = portal
+        self._manager = manager
+        self._tasks = tasks
         self._known = known
+        self._why: tuple[Any, Any, Any] = (None, None, None)
+        self._inside = False
+        self._leave: asyncio.Event
+        self._left: asyncio.Future[bool | None]
 
     def __enter__(self) -> Any:
-        value = self._inner.__enter__()
         self._known.append(self)
-        return value
+        try:
+            return self._portal.run(self._enter)
+        except BaseException:
+            if self._inside:  # the interrupt came when all was done
+                self.__exit__(None, None, None)
+            else:
+                self._known.remove(self)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self._known.remove(self)
-        return self._inner.__exit__(kind, error, trace)
+        self._why = kind, error, trace
+        return self._portal.run(self._exit)
+
+    async def _enter(self) -> Any:
+        self._leave = asyncio.Event()
+        self._left = asyncio.get_running_loop().create_future()
+        return await self._tasks.start(self._live)
+
+    async def _live(self, *, task_status: TaskStatus[Any]) -> None:
+        value = await self._manager.__aenter__()
+        self._inside = True
+        try:
+            task_status.started(value)
+            await self._leave.wait()
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        try:
+            result = await self._manager.__aexit__(*self._why)
+        except Exception as error:  # for the thread that leaves
+            if not self._left.done():
+                self._left.set_exception(error)
+        else:
+            if not self._left.done():
+                self._left.set_result(result)
+
+    async def _exit(self) -> bool | None:
+        self._leave.set()
+        return await asyncio.shield(self._left)
 
 
 class _Work(Generic[T]):
@@ -204,33 +250,52 @@ class _Work(Generic[T]):
 
 _lock = threading.Lock()
 _portal: Portal | None = None
+_made: Future[Portal] | None = None
+"""Ends when the portal is there."""
 
 
 def get_portal() -> Portal:
     """Return the portal of this process, starting it at first use."""
-    global _portal
     portal = _portal
-    if portal is None:
-        with _lock:
-            if _portal is None:
-                _portal = Portal()
-                atexit.register(_close, _portal)
-            portal = _portal
-    return portal
+    return portal if portal is not None else _blocked.result(_begin())
+
+
+def _begin() -> Future[Portal]:
+    """Have the portal made in a thread: half made, because of an interrupt here, nobody could end it."""
+    global _made
+    with _lock:
+        if _made is None:
+            made: Future[Portal] = Future()
+            threading.Thread(target=_make, args=(made,), name="afield-start", daemon=True).start()
+            _made = made
+        return _made
+
+
+def _make(made: Future[Portal]) -> None:
+    global _portal, _made
+    try:
+        portal = Portal()
+    except BaseException as error:  # for whoever waits; the next one tries anew
+        _made = None
+        made.set_exception(error)
+    else:
+        _portal = portal
+        atexit.register(_close, portal)
+        made.set_result(portal)
 
 
 def _close(portal: Portal) -> None:
-    global _portal
+    global _portal, _made
     if _portal is portal:
-        _portal = None
+        _portal = _made = None
         portal.close()
 
 
 def _after_fork() -> None:
     """A child has none of its parent's threads: it starts a portal of its own when it needs one."""
-    global _lock, _portal
+    global _lock, _portal, _made
     _lock = threading.Lock()
-    _portal = None
+    _portal = _made = None
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -36,7 +36,9 @@ class Uplink:
         """The client on the portal's loop, once there is one."""
         self._hold = hold
         self._clients: dict[asyncio.AbstractEventLoop, Client] = {}
-        self._opening: asyncio.Lock | None = None
+        self._ready: asyncio.Future[Client] | None = None
+        """Ends when the client on the portal's loop is open, or cannot be opened; None when nobody asked for it."""
+        self._scope: anyio.CancelScope | None = None
         self._stop: asyncio.Event | None = None
         self._stopped: asyncio.Event | None = None
 
@@ -61,28 +63,33 @@ class Uplink:
         if self.closed:
             raise ClientClosed("the app's run has ended, and the connection to its platform with it")
         assert loop is get_portal().loop, "a call on another loop is bridged to the portal's"
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if self.portal_client is None:
-                ready: asyncio.Future[Client] = loop.create_future()
-                get_portal().keep(lambda: self._keep(ready))
-                self.portal_client = await ready
-        return self.portal_client
+        if self._ready is None:
+            ready = self._ready = loop.create_future()
+            self._stop, self._stopped = asyncio.Event(), asyncio.Event()
+            get_portal().keep(lambda: self._keep(ready))
+        # Others may wait for it, too, so it goes on when this one is interrupted.
+        return await asyncio.shield(self._ready)
 
     async def _keep(self, ready: "asyncio.Future[Client]") -> None:
         """Own the portal's client: a task of its own, because it has a task group."""
-        self._stop, self._stopped = asyncio.Event(), asyncio.Event()
+        assert self._stop is not None
+        assert self._stopped is not None
         try:
-            async with self.open_here() as client:
-                ready.set_result(client)
-                await self._stop.wait()
+            with anyio.CancelScope() as self._scope:
+                async with self.open_here() as client:
+                    self.portal_client = client
+                    ready.set_result(client)
+                    await self._stop.wait()
         except Exception as error:
             if ready.done():
                 raise
             ready.set_exception(error)
+            ready.exception()  # whoever waited may have been interrupted meanwhile
         finally:
-            self.portal_client = None
+            self.portal_client = self._ready = None
+            if not ready.done():
+                ready.set_exception(ClientClosed("the app's run ended before its platform was reached"))
+                ready.exception()
             self._stopped.set()
 
     @asynccontextmanager
@@ -110,6 +117,8 @@ class Uplink:
         self.closed = True
         if self._stop is not None and self._stopped is not None:
             self._stop.set()
+            if self.portal_client is None and self._scope is not None:
+                self._scope.cancel()  # it is still being opened
             await self._stopped.wait()
 
     def release(self) -> None:

@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
-from .conftest import Cli, until
+from .conftest import PROGRAMS, Cli, until
 
 STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
@@ -41,6 +42,42 @@ def test_a_signal_ends_all(fresh: Cli, program: str, signum: signal.Signals, sta
     assert "Traceback" not in rest
     assert len(records) == 1
     fresh.assert_clean(records)
+
+
+MOMENTS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.85, 1.1)
+"""Seconds after the start of a program: imports, its event loop, the platform, the connection, the app, the first calls."""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_while_it_starts(fresh: Cli, moment: float) -> None:
+    """Wherever it hits, one is enough."""
+    run = fresh.start("run", "waiting.py::sleep")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(moment)
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=30)[0]
+    # The interpreter ends by the signal itself as long as it has loaded nothing of ours.
+    assert run.returncode in (130, -signal.SIGINT), said
+    assert "unhandled" not in said
+    fresh.assert_clean([])
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_while_a_script_starts(fresh: Cli, moment: float) -> None:
+    """As in any Python program: a traceback, and the end of all that it has started."""
+    command = [sys.executable, "script.py"]
+    script = subprocess.Popen(
+        command, env=fresh.env, cwd=PROGRAMS, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    fresh.started.append(script)
+    with pytest.raises(subprocess.TimeoutExpired):
+        script.wait(moment)
+    script.send_signal(signal.SIGINT)
+    said = script.communicate(timeout=30)[0]
+    assert script.returncode == -signal.SIGINT, said
+    assert said.splitlines()[-1] == "KeyboardInterrupt", said
+    assert "Exception ignored" not in said
+    fresh.assert_clean([])
 
 
 def test_impatience(fresh: Cli) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from afield import _blocked
+from afield import _blocked, _portal
 from afield._portal import Portal, get_portal
 from afield._single import Waiter
 from afield.exception import InputCancellation, InvalidError
@@ -142,6 +142,78 @@ def test_what_was_never_left_is_left_at_the_end() -> None:
     portal.close()
 
     assert left == ["left"]
+
+
+def test_interrupt_while_it_enters_leaves_nothing() -> None:
+    """What was half entered is cancelled, and the loop serves others as before."""
+    ended = threading.Event()
+    begun = threading.Event()
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[None]:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+            yield
+        finally:
+            ended.set()
+
+    def interrupt() -> None:
+        begun.wait(10)
+        interrupt_from_here()
+
+    portal = Portal()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        portal.enter(run()).__enter__()
+    thread.join()
+
+    assert ended.is_set()
+    assert portal.run(value) == 1
+    portal.close()
+
+
+@pytest.mark.parametrize("when", ["enter", "leave"])
+def test_error_of_a_context_manager_is_its_callers(when: str) -> None:
+    """The loop serves others as before."""
+
+    @asynccontextmanager
+    async def run() -> AsyncIterator[None]:
+        if when == "enter":
+            raise ValueError("no")
+        yield
+        raise ValueError("no")
+
+    portal = Portal()
+    with pytest.raises(ValueError, match="no"), portal.enter(run()):
+        pass
+
+    assert portal.run(value) == 1
+    portal.close()
+
+
+def test_interrupt_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is there for whoever comes next, be it the end of the process."""
+    go_on = threading.Event()
+
+    class Slow(Portal):
+        def __init__(self) -> None:
+            go_on.wait(10)
+            super().__init__()
+
+    for name, instead in {"_portal": None, "_made": None, "Portal": Slow}.items():
+        monkeypatch.setattr(_portal, name, instead)
+    thread = threading.Timer(0.05, interrupt_from_here)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        get_portal()
+    thread.join()
+    go_on.set()
+
+    made = get_portal()
+    assert made.run(value) == 1
+    _portal._close(made)
 
 
 def test_a_woken_thread_ends_what_it_waits_for() -> None:
