@@ -58,8 +58,8 @@ def moved(past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float) -
             continue
         word = "better" if (now < was) == (each.better == "lower") else "WORSE"
         lines.append(
-            f"{word}: {each.name} was {number(before.value)} {each.unit} ({before.measured_at}) and is "
-            f"{number(each.value)} {each.unit}, {now / was:.2f} times that beside the bare path"
+            f"{word}: {each.name}: {number(before.value)} {each.unit} beside {number(before.bare_ms)} ms of the bare path "
+            f"({before.measured_at}), now {number(each.value)} {each.unit} beside {number(bare_ms)} ms: {now / was:.2f} times"
         )
     return lines
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from afield._portal import get_portal
 from afield._wire.codec import decode, encode
 from afield._wire.messages import InputPack, InputResult, ResultPack
 from afield.serialization import dumps, dumps_call, loads, loads_call
@@ -50,17 +49,7 @@ def measure() -> list[Part]:
         Part("worker: result to a message", _mean(lambda: encode(results))),
         Part("client: message to result", _mean(lambda: decode(ResultPack, stored))),
         Part("client: bytes to value", _mean(lambda: loads(value))),
-        Part("client: there and back to the portal's thread", _mean(_portal_hop(), rounds=2_000)),
     ]
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _portal_hop() -> Callable[[], None]:
-    portal = get_portal()
-    return lambda: portal.run(_nothing)
 
 
 def _mean(step: Callable[[], Any], rounds: int = ROUNDS) -> float:

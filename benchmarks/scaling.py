@@ -71,6 +71,9 @@ def main() -> int:
     unknown = set(args.axis) - set(AXES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(AXES)}")
+    least = min(AXES[axis][0] for axis in args.axis or AXES)
+    if args.most < least:
+        parser.error(f"expected --most to be at least {least:,}, the smallest size, got {args.most:,}")
     found: dict[str, list[Point]] = {}
     for axis in args.axis or AXES:
         sizes = [size for size in AXES[axis] if size <= args.most]

@@ -160,6 +160,8 @@ def main() -> int:
         "--output", type=Path, default=Path("build/scheduler.json"), help="where the JSON goes"
     )
     args = parser.parse_args()
+    if min(args.workers) < 1:
+        parser.error(f"expected at least one worker, got {min(args.workers)}")
     began = time.monotonic()
     all_results = list(measure_all(args.workers))
     figures = figures_of(all_results[-1])

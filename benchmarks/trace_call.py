@@ -6,6 +6,7 @@ input goes to the worker, some 0.05 ms late, and slows the call. All clocks are 
 Beside it: the same way over the bare bus, without functions, and the steps that need no other process.
 """
 
+import argparse
 import asyncio
 from collections.abc import Mapping, Sequence
 from time import monotonic_ns
@@ -54,6 +55,7 @@ class Call(NamedTuple):
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(prog="python -m benchmarks.trace_call", description=__doc__).parse_args()
     with running_platform() as record:
         user, _, secret = record["operator"].partition(":")
         alone = combine(*_call(), warm_up=WARM_UP)
@@ -61,6 +63,9 @@ def main() -> None:
     console = open_console()
     console.print(f"One warm call, ms (medians of {CALLS})", style="italic")
     console.print(hops_table(alone, listened))
+    console.print(
+        '"listened to": a second run, in which another process listens and sees what the server does\n'
+    )
     console.print(
         f"The bare durable path (publish, pull, publish, republish): p50 {percentile(bare, 50) * 1e3:.2f} ms, "
         f"p99 {percentile(bare, 99) * 1e3:.2f} ms\n"

@@ -36,7 +36,7 @@ def main() -> int:
     """Measure, print the table and store it; or show what is stored. Return the exit status."""
     args = _arguments()
     try:
-        stored = document.load(args.output) if args.stored else _measure(args)
+        stored, whole = (document.load(args.output), True) if args.stored else _measure(args)
         if args.page:
             document.put_into(args.page, document.section(stored))
     except (MissingError, FileNotFoundError, ValueError) as error:
@@ -49,7 +49,7 @@ def main() -> int:
         print(document.section(stored))
     else:
         _print(stored)
-    return 0
+    return 0 if whole else 130
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,7 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument("--page", type=Path, help="put the table into this page, such as docs/performance.md")
     args = parser.parse_args()
-    args.rounds = args.rounds or (1 if args.quick else 5)
+    if args.rounds is None:
+        args.rounds = 1 if args.quick else 5
     try:
         args.systems, args.works = chosen_systems(args.peers), chosen_works(args.work)
     except ValueError as error:
@@ -74,7 +75,8 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _measure(args: argparse.Namespace) -> dict[str, Any]:
+def _measure(args: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """Return what is stored of the run, and whether it came to its end."""
     python, servers, versions = _needed(args.systems)
     about = {
         "command": "make bench-peers" + (f' ARGS="{shlex.join(sys.argv[1:])}"' if sys.argv[1:] else ""),
@@ -100,14 +102,16 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     def keep(done: int) -> None:
         stored.update(document.store(args.output, table, about, rounds=done, took_s=time.monotonic() - began))
 
+    whole = True
     try:
         rounds.run(table, keep)
     except KeyboardInterrupt:
         if not stored:
             raise
+        whole = False
         print("interrupted: what is shown has all rounds that were finished", file=sys.stderr)
     print(f"stored in {args.output}", file=sys.stderr)
-    return stored
+    return stored, whole
 
 
 def _needed(systems: Sequence[System]) -> tuple[Path, dict[str, str], dict[str, str]]:

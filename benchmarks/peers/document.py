@@ -60,8 +60,12 @@ def caption(document: Mapping[str, Any]) -> str:
     on = document["machine"]
     return (
         f"{document['measured_at']}, {on['cores']} cores ({on['processor']}), {on['memory_gb']} GB, kernel {on['kernel']}, "
-        f"Python {on['python']}, load before {on['load']}; median of {document['rounds']} round(s), least and largest below"
+        f"Python {on['python']}, load before {on['load']}; {_rounds(document['rounds'])}"
     )
+
+
+def _rounds(number: int) -> str:
+    return "one round" if number == 1 else f"median of {number} rounds, least and largest below"
 
 
 def section(document: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ def test_a_run_says_what_it_was_measured_with(tmp_path: Path) -> None:
     """The section of a page names machine, versions, command and rounds, and has the figures."""
     section = document.section(document.load(stored(tmp_path)))
 
-    for part in ("`make bench-peers`", " cores", "afield 0.1.0", "median of 2 round(s)", "**0.70**"):
+    for part in ("`make bench-peers`", " cores", "afield 0.1.0", "median of 2 rounds", "**0.70**"):
         assert part in section
 
 
