@@ -44,8 +44,10 @@ def test_a_signal_ends_all(fresh: Cli, program: str, signum: signal.Signals, sta
     fresh.assert_clean(records)
 
 
-MOMENTS = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.85, 1.1)
-"""Seconds after the start of a program: imports, its event loop, the platform, the connection, the app, the first calls."""
+MOMENTS = (0.0, 0.02, 0.1, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""Seconds from when a program has loaded us: its event loop, the platform, the connection, the app, the first calls."""
+LOADED_S = 0.3
+"""Seconds until the command has loaded something of ours, also on a busy host."""
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -53,7 +55,7 @@ def test_ctrl_c_while_it_starts(fresh: Cli, moment: float) -> None:
     """Wherever it hits, one is enough."""
     run = fresh.start("run", "waiting.py::sleep")
     with pytest.raises(subprocess.TimeoutExpired):
-        run.wait(moment)
+        run.wait(LOADED_S + moment)
     run.send_signal(signal.SIGINT)
     said = run.communicate(timeout=30)[0]
     # The interpreter ends by the signal itself as long as it has loaded nothing of ours.
@@ -70,6 +72,7 @@ def test_ctrl_c_while_a_script_starts(fresh: Cli, moment: float) -> None:
         command, env=fresh.env, cwd=PROGRAMS, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     fresh.started.append(script)
+    until(script, "begun")
     with pytest.raises(subprocess.TimeoutExpired):
         script.wait(moment)
     script.send_signal(signal.SIGINT)

@@ -11,6 +11,7 @@ def double(x: int) -> int:
 
 
 if __name__ == "__main__":
+    print("begun", flush=True)
     with app.run():
         number = 0
         while True:
