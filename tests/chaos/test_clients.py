@@ -51,7 +51,7 @@ async def test_an_ephemeral_app_ends_with_its_client(running: Platform, tmp_path
     inputs.write_text("".join(json.dumps(recipe) + "\n" for recipe in make_recipes(1, 5000, 500.0)))
     async with running.connected() as bus:
         watch = Watch(bus)
-        client = start(running, PROGRAM, inputs, tmp_path / "results", tmp_path / "effects")
+        client = start(running, PROGRAM, "map", inputs, tmp_path / "results", tmp_path / "effects")
         with anyio.fail_after(60):
             await watch.first.wait()
         client.kill()
