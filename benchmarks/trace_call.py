@@ -39,6 +39,7 @@ HOPS: Final = {
     "woken": "client: has the result",
     "returned": "client: remote() returns",
 }
+
 Times = dict[str, list[int]]
 """Hop to nanoseconds since the start of its call, call by call; without the hops that nobody saw."""
 

@@ -30,6 +30,9 @@ FETCH_BYTES: Final = 32 * 2**20
 class GeneratorRun:
     """A sink (see `_inbox`), and `Batches` (see `_sync`) of outcomes; the last one may be the generator's error."""
 
+    flight: Final = None
+    """Whether its inputs are stored is known from their acks."""
+
     def __init__(self, client: Client, record: FunctionRecord) -> None:
         self.call_id = client.next_call_id(record.shard)
         self.parent = ""
@@ -182,11 +185,6 @@ class GeneratorRun:
             return []
         chunk = f"g{self._next_chunk}"
         return [chunk] if self._end is not None else [chunk, ONLY]
-
-    unconfirmed: Final = False
-
-    def not_found(self) -> None:
-        """Nothing: whether its inputs are stored is known from their acks."""
 
     def fail(self, error: BaseException) -> None:
         """See Sink."""

@@ -16,6 +16,7 @@ import anyio
 from afield._bus.connection import Bus
 from afield._bus.direct import get_last
 from afield._bus.errors import BusError
+from afield._bus.publisher import Flight
 from afield._children import child_teller_of_container
 from afield._waits import teller_of_container
 from afield._wire import subjects
@@ -53,8 +54,8 @@ class Sink(Protocol):
     """Looks in a row at which the platform knew nothing of the call."""
 
     @property
-    def unconfirmed(self) -> bool:
-        """Whether nobody has said yet that its inputs are stored, and nobody was asked."""
+    def flight(self) -> Flight | None:
+        """Its input on its way, if that may not have asked for an ack."""
         ...
 
     def on_results(self, results: Sequence[InputResult]) -> None:
@@ -69,9 +70,6 @@ class Sink(Protocol):
 
     def fail(self, error: BaseException) -> None:
         """No result will come."""
-
-    def not_found(self) -> None:
-        """Its results were looked for just now, and there are none."""
 
 
 class Inbox:
@@ -115,7 +113,7 @@ class Inbox:
         """Wait for the results of `sink.call_id`. From any thread."""
         sink.sweep_at = sink.since + FIRST_SWEEP_S
         self._sinks[sink.call_id] = sink
-        if unconfirmed := sink.unconfirmed:
+        if unconfirmed := _is_unconfirmed(sink):
             self._unconfirmed[sink.call_id] = sink
         # A timer that goes off meanwhile sees the sink, or has been forgotten before this looks (see _tick).
         tells = self._teller is not None or self._children is not None
@@ -257,10 +255,10 @@ class Inbox:
         age = now - sink.since
         sink.sweep_at = now + min(LAST_SWEEP_S, max(FIRST_SWEEP_S, age / 2))
         try:
-            before = now if everything or sink.unconfirmed else now - FIRST_SWEEP_S
+            before = now if everything or _is_unconfirmed(sink) else now - FIRST_SWEEP_S
             found = await self.read(sink, before=before)
-            if not found and sink.since <= before and self.waits(sink):
-                sink.not_found()
+            if not found and sink.flight is not None and sink.since <= before and self.waits(sink):
+                self._bus.publisher.confirm(sink.flight)
             if not found and age >= GONE_AGE_S and self.waits(sink):
                 await self._ask_whether_known(sink)
         except (BusError, TimeoutError) as error:
@@ -319,6 +317,11 @@ class Inbox:
                     f"or its inputs were purged"
                 )
             )
+
+
+def _is_unconfirmed(sink: Sink) -> bool:
+    """Tell whether nobody has said yet that its input is stored, and nobody was asked."""
+    return sink.flight is not None and sink.flight.trusting
 
 
 class _Slot:

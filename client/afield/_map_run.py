@@ -33,6 +33,9 @@ FETCH_BYTES: Final = 32 * 2**20
 class MapRun:
     """A sink (see `_inbox`) for results, and `Batches` (see `_sync`) of outcomes. Belongs to its client's loop."""
 
+    flight: Final = None
+    """Whether its inputs are stored is known from their acks."""
+
     def __init__(
         self,
         client: Client,
@@ -141,11 +144,6 @@ class MapRun:
     def missing(self, before: float) -> list[str]:
         """See Sink."""
         return [str(pack) for pack in self._pump.missing(before)]
-
-    unconfirmed: Final = False
-
-    def not_found(self) -> None:
-        """Nothing: whether its inputs are stored is known from their acks."""
 
     def fail(self, error: BaseException) -> None:
         """See Sink."""

@@ -296,9 +296,9 @@ class Client:
         self.inbox.remove(call)
         self.count(function_id, -1)
         if call.flight is not None:
-            call.flight.trusting = False  # its result says that it was stored
             if call.result is None:
                 self.bus.publisher.withdraw(call.flight)
+            call.flight.trusting = False  # a result says that it was stored
         if call.result is not None and time.monotonic() - call.since < QUICK_S:
             self._quick.add(function_id)
         else:

@@ -100,7 +100,7 @@ class Portal:
         One that is entered and never left is left when the portal closes.
         """
         self.refuse_own_thread()
-        return _Entered(self, manager, self._tasks, self._entered)
+        return _Entered(self, manager)
 
     def keep(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start a task that lives until it ends by itself. From the portal's own loop only."""
@@ -137,38 +137,36 @@ class _Entered(AbstractContextManager[Any]):
     What interrupts the thread that enters or leaves it cancels that, as it does all other work of the portal.
     """
 
-    def __init__(self, portal: Portal, manager: Any, tasks: TaskGroup, known: "list[_Entered]") -> None:
+    def __init__(self, portal: Portal, manager: Any) -> None:
         self._portal = portal
         self._manager = manager
-        self._tasks = tasks
-        self._known = known
         self._why: tuple[Any, Any, Any] = (None, None, None)
         self._inside = False
         self._leave: asyncio.Event
         self._left: asyncio.Future[bool | None]
 
     def __enter__(self) -> Any:
-        self._known.append(self)
+        self._portal._entered.append(self)
         try:
             return self._portal.run(self._enter)
         except BaseException:
             if self._inside:  # the interrupt came when all was done
                 self.__exit__(None, None, None)
             else:
-                self._known.remove(self)
+                self._portal._entered.remove(self)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        self._known.remove(self)
+        self._portal._entered.remove(self)
         self._why = kind, error, trace
         return self._portal.run(self._exit)
 
     async def _enter(self) -> Any:
         self._leave = asyncio.Event()
         self._left = asyncio.get_running_loop().create_future()
-        return await self._tasks.start(self._live)
+        return await self._portal._tasks.start(self._live)
 
     async def _live(self, *, task_status: TaskStatus[Any]) -> None:
         value = await self._manager.__aenter__()

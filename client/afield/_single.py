@@ -72,16 +72,6 @@ class SingleCall:
         """Where its result is, if it has waited since before `before`."""
         return self.places if self.since <= before and self.done is not None else []
 
-    @property
-    def unconfirmed(self) -> bool:
-        """Whether its input was sent, or will be, without asking for an ack."""
-        return self.flight is not None and self.flight.trusting
-
-    def not_found(self) -> None:
-        """Have the input sent again, unless it asked for an ack."""
-        if self.flight is not None:
-            self.flight.owner.confirm(self.flight)
-
     def fail(self, error: BaseException) -> None:
         """End in an error of the platform."""
         if self.done is not None:

@@ -218,10 +218,7 @@ class Publisher:
         flight = self.prepare(subject, payload, msg_id=msg_id, headers=headers, ttl=ttl, deadline=deadline)
         flight.charged = flight.size
         self._bytes += flight.size
-        self._flights[flight.token] = flight
-        self._arm()
-        if self._bus.connected:
-            self._send(flight, self.loop.time())
+        self._start(flight)
         return flight.future
 
     def prepare(
@@ -286,8 +283,7 @@ class Publisher:
         if not flight.trusting:
             return
         flight.trusting = False
-        now = self.loop.time()
-        if now >= flight.deadline or self._closed:
+        if self.loop.time() >= flight.deadline or self._closed:
             flight.future.cancel()
             return
         try:
@@ -295,10 +291,7 @@ class Publisher:
         except PayloadTooLargeError as error:  # the server came back with another limit
             flight.future.set_exception(error)
             return
-        self._flights[flight.token] = flight
-        self._arm()
-        if self._bus.connected:
-            self._send(flight, now)
+        self._start(flight)
 
     def withdraw(self, flight: Flight) -> None:
         """Nobody wants the effect of a message any more: it is not sent again. On the loop."""
@@ -340,6 +333,13 @@ class Publisher:
 
     # -- inside ---------------------------------------------------------------------------------------
 
+    def _start(self, flight: Flight) -> None:
+        """Send a flight that asks for an ack, on the loop; without a connection the next one has it sent."""
+        self._flights[flight.token] = flight
+        self._arm()
+        if self._bus.connected:
+            self._send(flight, self.loop.time())
+
     def _ask(self, flight: Flight) -> None:
         """Have the stream's answer reach the flight."""
         inbox = self._bus.inbox
@@ -351,6 +351,7 @@ class Publisher:
         except ValueError:
             inbox.close(flight.token)
             raise
+        flight.header = flight.payload = b""  # the frame has them, and is all that is sent from now on
 
     def _send_here(self, flight: Flight) -> None:
         """Send, on the loop, what its thread could not send; without a connection the next one has it sent."""

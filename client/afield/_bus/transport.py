@@ -208,10 +208,8 @@ class InlineTransport(Transport, asyncio.Protocol):
                 # In one go for the interpreter: an interrupt of this thread comes before the kernel has anything, or
                 # after we know how much that is.
                 sent.extend(map(os.write, (self._fd,), (payload,)))
-            except (
-                OSError
-            ):  # the socket's buffer is full, or the connection broken: the loop finds out the same
-                return False
+            except OSError:
+                return False  # the socket's buffer is full, or the connection broken: the loop finds out the same
             finally:
                 if sent and sent[0] < size:
                     self._rest = payload, sent[0]

@@ -1,21 +1,11 @@
 """Fixtures for tests of the bus."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
 from afield._bus import Bus, BusAddress
 from support.nats import NatsServer
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A server that the test may kill."""
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill9()
 
 
 @pytest.fixture

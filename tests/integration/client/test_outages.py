@@ -1,8 +1,7 @@
 """Calls over a restart of the server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,13 +12,6 @@ from support.nats import NatsServer
 from support.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A server that the test may kill."""
-    with NatsServer(tmp_path / "nats") as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -38,13 +37,6 @@ both_ways = pytest.mark.parametrize("call", [awaited, blocking])
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A server that the test may kill."""
-    with NatsServer(tmp_path / "nats") as server:
-        yield server
-
-
-@pytest.fixture
 async def caller(own_server: NatsServer) -> AsyncIterator[Caller]:
     """A caller on it; its function is known as quick, on either loop."""
     async with caller_on(own_server.url) as made:
@@ -64,6 +56,16 @@ def asked(caller: Caller) -> list[bool]:
     seen: list[bool] = []
     caller.worker.bus.open_subscription("in.>", lambda _s, reply, _h, _d: seen.append(bool(reply)))
     return seen
+
+
+async def while_it_is_away(caller: Caller, own_server: NatsServer, call: Call) -> Any:
+    """Return what a call gives that is made when the server has just been killed, and comes back later."""
+    own_server.kill9()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(call(caller, 5))
+        await until(lambda: not caller.client.bus.connected)
+        await asyncio.to_thread(own_server.start)
+        return await running
 
 
 @both_ways
@@ -135,12 +137,7 @@ async def test_input_that_a_killed_server_lost_is_sent_again(
     caller: Caller, own_server: NatsServer, call: Call
 ) -> None:
     """What was written to a connection that is dead already is nowhere."""
-    own_server.kill9()
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(call(caller, 5))
-        await until(lambda: not caller.client.bus.connected)
-        await asyncio.to_thread(own_server.start)
-        assert await running == 5
+    assert await while_it_is_away(caller, own_server, call) == 5
     assert len(caller.worker.packs) == 5
 
 
@@ -159,12 +156,7 @@ async def test_look_that_fails_is_repeated_soon(
 
     monkeypatch.setattr(_inbox, "get_last", fail_at_first)
     monkeypatch.setattr(_inbox, "FIRST_SWEEP_S", 1000.0)
-    own_server.kill9()
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(awaited(caller, 5))
-        await until(lambda: not caller.client.bus.connected)
-        await asyncio.to_thread(own_server.start)
-        assert await running == 5
+    assert await while_it_is_away(caller, own_server, awaited) == 5
     assert not failures
 
 

@@ -1,8 +1,7 @@
 """The real gateway and registry on a real nats-server, with stand-ins for scheduler and worker."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -90,13 +89,6 @@ class Stack:
 
 async def fleet_stats(_: StatsRequest) -> FleetStats:
     return FleetStats(leader="test", workers=(), backlog={"fu-x": 3})
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    """A nats-server for one test."""
-    with NatsServer(tmp_path / "nats") as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,29 +70,16 @@ async def test_frames_of_one_loop_step_go_out_together() -> None:
     theirs.close()
 
 
-async def test_closing_sends_what_the_step_gathered() -> None:
-    """The last word is not lost with the link."""
+@pytest.mark.parametrize("send", [FrameChannel.close, FrameChannel.push])
+async def test_what_the_step_gathered_is_sent_before_its_end(send: Callable[[FrameChannel], None]) -> None:
+    """The last word is not lost with the link; who rings at the peer wants it to find what was sent."""
     ours, theirs = socket.socketpair()
     channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
     size = len(pack_frame(Ready(load_s=0.0)))
 
     channel.send(Ready(load_s=0.0))
     channel.send(Ready(load_s=0.0))
-    channel.close()
-
-    assert len(theirs.recv(4096)) == 2 * size
-    theirs.close()
-
-
-async def test_pushed_frames_do_not_wait_for_the_end_of_the_step() -> None:
-    """Who rings at the peer wants it to find them."""
-    ours, theirs = socket.socketpair()
-    channel = FrameChannel(ours, TO_GUEST, nothing, nothing)
-    size = len(pack_frame(Ready(load_s=0.0)))
-
-    channel.send(Ready(load_s=0.0))
-    channel.send(Ready(load_s=0.0))
-    channel.push()
+    send(channel)
 
     assert len(theirs.recv(4096)) == 2 * size
     channel.close()
