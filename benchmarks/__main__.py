@@ -31,7 +31,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="*", metavar="what", help=f"some of {', '.join(names)}; all by default")
     parser.add_argument("--strict", action="store_true", help="fail when a figure misses what it must reach")
-    parser.add_argument("--output", type=Path, default=Path("build/bench.json"), help="where the JSON goes")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="where the JSON goes: build/bench.json by default, build/bench-part.json when only a part is measured",
+    )
     parser.add_argument(
         "--history", type=Path, default=Path("build/bench-history.json"), help="the figures to compare with"
     )
@@ -44,8 +48,9 @@ def main() -> int:
     began = time.monotonic()
     bare, *figures = _measure(set(args.what) or set(names))
     show([bare, *figures])
-    store([bare, *figures], args.output, took=time.monotonic() - began)
-    print(f"stored in {args.output}")
+    output = args.output or Path("build/bench-part.json" if args.what else "build/bench.json")
+    store([bare, *figures], output, took=time.monotonic() - began)
+    print(f"stored in {output}")
     _compare(args.history, figures, bare.value)
     return 1 if args.strict and any(each.verdict == "MISSED" for each in figures) else 0
 

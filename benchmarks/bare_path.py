@@ -17,7 +17,10 @@ from benchmarks.figures import Figure, percentile
 from benchmarks.tap import listening
 
 NAME = "bare durable path, p50"
-CALLS = 1000
+ROUNDS = 5
+"""Each with processes of its own. Which core the kernel puts them on doubles the time or does not (0.35 or 0.7 ms in one minute),
+so the best round says how fast the machine is; the median of five was 0.37 to 0.58 ms in five runs."""
+CALLS = 400
 WARM_UP = 100
 
 
@@ -42,19 +45,26 @@ async def streams(address: BusAddress) -> AsyncIterator[None]:
 def figure(record: dict[str, Any]) -> Figure:
     """Measure the bare path on a platform."""
     user, _, secret = record["operator"].partition(":")
-    times = asyncio.run(_beside(BusAddress(record["server"], user, secret), record))
-    detail = f"{len(times):,} messages there and back through two streams, p99 {percentile(times, 99) * 1e3:.2f} ms"
-    return Figure(name=NAME, value=percentile(times, 50) * 1e3, unit="ms", detail=detail)
+    rounds = asyncio.run(_beside(BusAddress(record["server"], user, secret), record))
+    medians = sorted(percentile(times, 50) * 1e3 for times in rounds)
+    detail = f"{CALLS:,} messages there and back through two streams, best of {ROUNDS} (to {medians[-1]:.2f})"
+    return Figure(name=NAME, value=medians[0], unit="ms", detail=detail)
 
 
-async def _beside(address: BusAddress, record: dict[str, Any]) -> list[float]:
+async def _beside(address: BusAddress, record: dict[str, Any]) -> list[list[float]]:
+    rounds = []
     async with streams(address):
-        with listening(record):
-            return await measure(address)
+        for number in range(ROUNDS):
+            with listening(record):
+                rounds.append(await measure(address, number * (WARM_UP + CALLS)))
+    return rounds
 
 
-async def measure(address: BusAddress) -> list[float]:
-    """Return the seconds of each round trip; a wiretap process must be answering."""
+async def measure(address: BusAddress, first: int = 0) -> list[float]:
+    """Return the seconds of each round trip; a wiretap process must be answering.
+
+    Messages are numbered from `first` on: no number may come twice on the same streams.
+    """
     times = []
     async with Bus.open(address, name="bench-bare") as bus:
         waiting: dict[str, asyncio.Future[None]] = {}
@@ -64,7 +74,7 @@ async def measure(address: BusAddress) -> list[float]:
 
         await bus.subscribe("benchres.>", arrived)
         await bus.flush()
-        for number in range(WARM_UP + CALLS):
+        for number in range(first, first + WARM_UP + CALLS):
             future = waiting[str(number)] = asyncio.get_running_loop().create_future()
             began = time.perf_counter()
             bus.publisher.start(f"benchin.{number}", b"x" * 200, msg_id=f"in-{number}")

@@ -29,6 +29,8 @@ ORDER: Final = ("client", "nats-server", "services", "containers", "template", "
 COMPILED: Final = ("nats-server",)
 SAMPLED_FROM: Final = 0.02
 """Kinds of process with less than this part of all processor time are not worth a sampler."""
+LEAST_MICROS: Final = 0.05
+"""Kinds of process with less for one call would be shown as 0.0, and are left out."""
 SMALL: Final = 0.01
 """Functions with less than this part of their process's samples are left out."""
 
@@ -151,6 +153,8 @@ def times_table(spent: list[Spent], rate: float) -> Table:
     table.add_column("µs", justify="right")
     table.add_column("%", justify="right")
     for each in spent:
+        if each.micros < LEAST_MICROS:
+            continue
         table.add_row(each.kind, str(each.processes), f"{each.micros:.1f}", f"{each.share * 100:.0f}")
     table.add_section()
     together = sum(each.micros for each in spent)

@@ -113,18 +113,17 @@ class World:
         if twin is not None:
             del self.open[twin.delivery]  # its handle is replaced
         self.open[self._delivery] = subject
-        return self.take(
-            self.pool.delivery(
-                self._delivery,
-                subject,
-                lane,
-                item,
-                num_delivered=times,
-                pending=pending,
-                now=self.now,
-                **more,
-            )
+        said = self.pool.delivery(
+            self._delivery,
+            subject,
+            lane,
+            item,
+            num_delivered=times,
+            pending=pending,
+            now=self.now,
+            **more,
         )
+        return self.take(said + self.pool.go_on())
 
     def packs(self, container_id: str = "ta-1") -> list[Held]:
         """The packs that a container has, oldest first."""
@@ -139,7 +138,7 @@ class World:
         held = self.pool.containers[container_id].running[token or self.token(container_id)]
         made = results or tuple(InputResult(index=i, status="ok", value=b"") for i in held.unfinished())
         frame = guest.Results(token=held.token, results=made)
-        said = self.pool.results(container_id, frame, self.now)
+        said = self.pool.results(container_id, frame, self.now) + self.pool.go_on()
         if held.token not in self.pool.containers[container_id].running:
             self.running[container_id].discard(held.token)
         return self.take(said)
@@ -206,6 +205,9 @@ class World:
                 container = self.pool.containers[container_id]
                 assert run.token not in set().union(*self.running.values()), "a pack runs once at a time"
                 assert container.phase == "ready", "a stopping container is let alone"
+                assert run.token in container.running or run.token in container.ahead, (
+                    "it is the container's own"
+                )
                 tokens = self.running.setdefault(container_id, set())
                 tokens.add(run.token)
                 most = container.places + container.function.depth()

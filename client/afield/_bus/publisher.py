@@ -98,6 +98,29 @@ def _refusal(subject: str, err_code: int, description: str) -> PublishRefusedErr
     return PublishRefusedError(subject, err_code, description)
 
 
+class Address(NamedTuple):
+    """Where a message goes, and its headers: all that can be made before there is a payload. Of `address`."""
+
+    subject: str
+    header: bytes
+
+
+def address(
+    subject: str, *, msg_id: str, headers: Mapping[str, str] | None = None, ttl: float | None = None
+) -> Address:
+    """Return where a message with this id goes. `ttl` is in seconds, rounded up to whole ones.
+
+    Raises ValueError for a bad subject, header or time to live.
+    """
+    check_subject(subject)
+    fields = {"Nats-Msg-Id": msg_id} if msg_id else {}
+    if ttl is not None:
+        fields["Nats-TTL"] = ttl_header(ttl)
+    if headers:
+        fields.update(headers)
+    return Address(subject, encode_headers(fields))
+
+
 class Flight:
     """One message under way. All but its making belongs to the publisher."""
 
@@ -122,16 +145,14 @@ class Flight:
     def __init__(
         self,
         owner: "Publisher",
-        subject: str,
-        header: bytes,
+        to: Address,
         payload: bytes | bytearray | memoryview,
         deadline: float,
     ) -> None:
         self.owner = owner
-        self.subject = subject
-        self.header = header
+        self.subject, self.header = to
         self.payload = payload
-        self.size = len(header) + len(payload)
+        self.size = len(self.header) + len(payload)
         self.charged = 0
         """Bytes of the window that it takes."""
         self.deadline = deadline
@@ -209,13 +230,22 @@ class Publisher:
         ones; `deadline` in seconds from now. Raises at once: PayloadTooLargeError, ValueError for a bad subject or
         header, BusBufferFullError when the window is exceeded four times (await `ready()` or use `publish`).
         """
+        return self.start_to(
+            address(subject, msg_id=msg_id, headers=headers, ttl=ttl), payload, deadline=deadline
+        )
+
+    def start_to(
+        self, to: Address, payload: bytes | bytearray | memoryview, *, deadline: float | None = None
+    ) -> "asyncio.Future[PubAck]":
+        """Do the same as `start` for a message whose address was made before."""
         if self._closed:
             raise BusClosedError("the bus is closed, nothing more can be published")
         if len(self._flights) >= HARD_FACTOR * self._window or self._bytes >= HARD_FACTOR * WINDOW_BYTES:
             raise BusBufferFullError(
                 f"{len(self._flights):,} messages ({self._bytes:,} bytes) wait for their acks, no more are taken"
             )
-        flight = self.prepare(subject, payload, msg_id=msg_id, headers=headers, ttl=ttl, deadline=deadline)
+        flight = self._flight(to, payload, deadline)
+        self._ask(flight)
         flight.charged = flight.size
         self._bytes += flight.size
         self._start(flight)
@@ -241,14 +271,7 @@ class Publisher:
 
         Whoever wants to hear how its `future` ends says so before it is launched: that happens on the loop.
         """
-        check_subject(subject)
-        fields = {"Nats-Msg-Id": msg_id} if msg_id else {}
-        if ttl is not None:
-            fields["Nats-TTL"] = ttl_header(ttl)
-        if headers:
-            fields.update(headers)
-        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
-        flight = Flight(self, subject, encode_headers(fields), payload, ends)
+        flight = self._flight(address(subject, msg_id=msg_id, headers=headers, ttl=ttl), payload, deadline)
         if trusting:
             flight.trusting = True
             flight.frame = self._bus.frame(subject, "", flight.header, payload)
@@ -332,6 +355,11 @@ class Publisher:
             await asyncio.wait(pending)
 
     # -- inside ---------------------------------------------------------------------------------------
+
+    def _flight(self, to: Address, payload: bytes | bytearray | memoryview, deadline: float | None) -> Flight:
+        return Flight(
+            self, to, payload, time.monotonic() + (self._deadline if deadline is None else deadline)
+        )
 
     def _start(self, flight: Flight) -> None:
         """Send a flight that asks for an ack, on the loop; without a connection the next one has it sent."""

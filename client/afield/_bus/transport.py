@@ -194,8 +194,8 @@ class InlineTransport(Transport, asyncio.Protocol):
         self._out.append(payload)
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon(self._flush)
             self._send()
+            self._loop.call_soon(self._flush)
 
     def write_from_thread(self, payload: bytes) -> bool:
         """Send `payload` at once, from any thread. False if something is in its way: nothing of it was sent then."""

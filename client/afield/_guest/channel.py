@@ -52,6 +52,8 @@ class FrameChannel:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._reading = False
+        self._stuck = False
+        """Whether the loop tells when the kernel takes more."""
         self._gathering = False
         """Whether a frame went out in this loop step, so that further ones wait for its end."""
         self.pending = 0
@@ -83,8 +85,8 @@ class FrameChannel:
             self._flushed.clear()
         elif len(self._queue) == 1:
             self._gathering = True
-            self._loop.call_soon(self._send_gathered)
             self._write()
+            self._loop.call_soon(self._send_gathered)
 
     def push(self) -> None:
         """Send now what this loop step has gathered, as far as the kernel takes it: the peer is about to be told to look."""
@@ -172,9 +174,13 @@ class FrameChannel:
             self._drained.clear()
         if self._queue:
             self._flushed.clear()
-            self._loop.add_writer(self._sock, self._write)
-        else:
-            self._flushed.set()
+            if not self._stuck:
+                self._stuck = True
+                self._loop.add_writer(self._sock, self._write)
+            return
+        self._flushed.set()
+        if self._stuck:
+            self._stuck = False
             self._loop.remove_writer(self._sock)
 
     def _send_gathered(self) -> None:

@@ -1,4 +1,4 @@
-"""Messages to bytes and back: a frozen dataclass is a msgpack array of its fields.
+"""Messages to bytes and back: a dataclass is a msgpack array of its fields.
 
 `@message("tag")` makes a class a message. On the wire it is `[tag, field, field, …]`, in the order of
 declaration. A newer peer may append fields that have defaults: a shorter array than ours is completed with the
@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
 import msgpack
 
@@ -30,12 +30,16 @@ class WireError(ValueError):
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 def message(tag: str) -> Callable[[type[T]], type[T]]:
-    """Make a class a frozen, keyword-only message with the given tag."""
+    """Make a class a keyword-only message with the given tag.
+
+    It is frozen for the type checker only: a class that is frozen as it runs takes twice as long to make an object of, and
+    each call makes ten of them.
+    """
 
     def decorate(cls: type[T]) -> type[T]:
         # Every process that starts makes 70 of these classes. What dataclasses writes and compiles for each of them takes
         # twice as long with the three methods that can as well be the same for all.
-        made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True, repr=False, eq=False)(cls)
+        made = dataclasses.dataclass(kw_only=True, slots=True, repr=False, eq=False)(cls)
         for name in ("__repr__", "__eq__", "__hash__"):
             setattr(made, name, vars(_Shared)[name])
         names = tuple(f.name for f in dataclasses.fields(made))  # type: ignore[arg-type]
@@ -80,7 +84,22 @@ def _default(value: Any) -> Any:
 
 def encode(msg: Any) -> bytes:
     """Return the bytes of a message (or of any msgpack value that holds messages)."""
-    return msgpack.packb(msg, default=_default, use_bin_type=True)  # type: ignore[no-any-return]
+    try:
+        packer = _idle.pop()
+    except IndexError:
+        packer = msgpack.Packer(default=_default, use_bin_type=True)
+    data: bytes = packer.pack(msg)
+    if len(data) <= _KEPT_BYTES:
+        _idle.append(packer)
+    return data
+
+
+_idle: Final[list[msgpack.Packer]] = []
+"""Packers that nobody uses: to make one takes as long as to pack a message. A thread has one for itself while it packs, for
+that calls `_default`, and with it comes whatever may run between two steps of Python."""
+
+_KEPT_BYTES: Final = 16 * 1024
+"""Largest message after which its packer, which keeps memory for the like, is used again."""
 
 
 def unpack(data: bytes | memoryview) -> Any:

@@ -3,9 +3,6 @@
 The plan in codec.py costs a call and a keyword argument a field, twenty times what msgpack needs for the same bytes. So
 each class gets a function of its own, which only knows the good case: on anything else it raises Miss, and the plan
 decides what is wrong, or completes what an older peer sent.
-
-A frozen dataclass sets its fields by object.__setattr__, one call each. The written code fills an object of a mutable
-class of the same layout instead, and then turns it into the message: all fields together cost less than two such calls.
 """
 
 import dataclasses
@@ -56,8 +53,8 @@ class _Source:
         self.env: dict[str, Any] = {
             "Miss": Miss,
             "NoneType": type(None),
-            "Final": cls,
-            "Twin": type(cls.__name__, (), {"__slots__": self.names}),
+            "Message": cls,
+            "new": cls.__new__,
         }
 
     def compile(self) -> Converter:
@@ -72,9 +69,9 @@ class _Source:
         ]
         for i, name in enumerate(self.names):
             lines += [" " + line for line in self._convert(hints[name], f"v{i}")]
-        lines.append(" made = Twin()")
+        lines.append(" made = new(Message)")
         lines += [f" made.{name} = v{i}" for i, name in enumerate(self.names)]
-        lines += [" made.__class__ = Final", " return made"]
+        lines.append(" return made")
         exec(compile("\n".join(lines), f"<decoder of {self.cls.__name__}>", "exec"), self.env)  # noqa: S102 - our own
         decoder: Converter = self.env["decode"]
         return decoder

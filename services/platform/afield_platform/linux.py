@@ -1,4 +1,4 @@
-"""Two process attributes that the standard library has no call for."""
+"""Attributes of processes that the standard library has no call for."""
 
 import ctypes
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_TIMERSLACK: Final = 29
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -14,6 +15,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 def become_subreaper() -> None:
     """Make this process the parent of orphans among its descendants."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_timer_slack(seconds: float) -> None:
+    """Let timers of this thread, and of all threads and processes that it will start, be late by so much."""
+    _prctl(_PR_SET_TIMERSLACK, int(seconds * 1e9))
 
 
 def die_with_parent() -> Callable[[], None]:

@@ -27,10 +27,20 @@ from afield_platform.roles import SERVICES
 START_TIMEOUT: Final = 50.0
 """Seconds for the first start; less than a launcher waits, so that the reason reaches it."""
 
+NATS_TIMER_SLACK: Final = 0.01
+"""Seconds that timers of nats-server may be late. A thread of Go's runtime wakes each 20 µs while there is work, and looks for
+goroutines that hang: a fifth of the server's processor time in warm calls, and each wake-up takes a core from somebody. With
+this slack it wakes each 10 ms; a warm call takes 6 to 14 % less (docs/performance.md). Nothing that we ask of the server is
+timed more finely than that.
+"""
+
 PORT_TRIES: Final = 5
 PATIENCE_PRIVATE: Final = 45.0
 PATIENCE_SHARED: Final = 60.0
 """Seconds from SIGTERM to SIGKILL of the services. Exit hooks of containers have 30 of them, after what runs had its time."""
+
+PATIENCE_STARTING: Final = 3.0
+"""The same for services that were never ready: nobody has asked anything of them."""
 
 _READY_LINE: Final = b"Server is ready"
 _PORT_TAKEN: Final = "address already in use"
@@ -87,7 +97,9 @@ class Supervisor:
         if self._options.foreground:
             self._echo = Echo(2)
         self._ground = ground = self.make_ground(self._options, self._paths)
-        nats = self._child("nats-server", ["nats-server"], on_line=self._nats_said)
+        nats = self._child(
+            "nats-server", ["nats-server"], on_line=self._nats_said, timer_slack=NATS_TIMER_SLACK
+        )
         groups = [[role] for role in SERVICES] if self._options.separate else [list(SERVICES)]
         services = [self._child(g[0] if len(g) == 1 else "services", g, echo=self._echo) for g in groups]
         if self._early is not None:
@@ -106,9 +118,18 @@ class Supervisor:
         *,
         on_line: Callable[[Child, bytes], None] | None = None,
         echo: Echo | None = None,
+        timer_slack: float = 0.0,
     ) -> Child:
         output = Output(self._paths.logs / f"{name}.log", echo)
-        return Child(name, roles, output, self._reactor, on_line=on_line, on_ready=self._on_ready)
+        return Child(
+            name,
+            roles,
+            output,
+            self._reactor,
+            on_line=on_line,
+            on_ready=self._on_ready,
+            timer_slack=timer_slack,
+        )
 
     # -- readiness --------------------------------------------------------------------------------
 
@@ -198,15 +219,16 @@ class Supervisor:
         if self._state == "stopping":
             self._fleet.kill()
             return
-        self._state = "stopping"
+        was_ready, self._state = self._state == "ready", "stopping"
         if self._options.foreground:
             self.note("stopping")
         self.changed()
         if self._options.private:
             # What it stored goes with it, so the server need not put it in order.
-            self._fleet.stop(PATIENCE_PRIVATE, signal.SIGKILL)
+            patience, nats_signal = PATIENCE_PRIVATE, signal.SIGKILL
         else:
-            self._fleet.stop(PATIENCE_SHARED, signal.SIGTERM)
+            patience, nats_signal = PATIENCE_SHARED, signal.SIGTERM
+        self._fleet.stop(patience if was_ready else PATIENCE_STARTING, nats_signal)
 
     def _owner_gone(self) -> None:
         if self._state != "stopping":
@@ -248,5 +270,5 @@ class Supervisor:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError:  # nobody reads it, or the disk is full
             self.note(text)

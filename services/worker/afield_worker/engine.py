@@ -113,8 +113,12 @@ class Engine:
 
     def do(self, instructions: list[Instruction]) -> None:
         """Carry instructions out, and see to it that the pool is called when its next deadline comes."""
-        for instruction in instructions:
-            self._carry[instruction.__class__](instruction)
+        try:
+            for instruction in instructions:
+                self._carry[instruction.__class__](instruction)
+        finally:  # a container whose result cannot be sent is free nevertheless
+            for instruction in self.pool.go_on():
+                self._carry[instruction.__class__](instruction)
         if self.pool.next_tick < self._armed:
             self._arm()
         if self.pool.draining and not self.pool.held and not self.pool.containers:
@@ -309,14 +313,20 @@ class Engine:
         if container is None:
             return  # its start was given up
         frame = send.frame
+        held = None
         if isinstance(frame, Run):
-            held = self.pool.containers[send.container_id].running.get(frame.token)
-            if held is not None:  # else it is sent ahead
+            state = self.pool.containers[send.container_id]
+            held = state.running.get(frame.token)
+            if held is not None:
                 self._note_run(send.container_id, held)
+            else:
+                held = state.ahead[frame.token]
         try:
-            container.send(send.frame)
+            container.send(frame)
         except LinkFullError as error:
             container.kill(str(error))
+        if held is not None:
+            self._results.expect(held)
         self._beats.busy()
 
     def _note_run(self, container_id: str, held: Held) -> None:

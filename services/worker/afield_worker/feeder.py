@@ -57,12 +57,16 @@ class Feeder:
             slots.enqueue(held)
         return out
 
-    def go_on(self, slots: Slots, now: float, out: list[Instruction]) -> list[Instruction]:
-        """Let everything that can happen for a function happen."""
+    def start(self, slots: Slots, now: float, out: list[Instruction]) -> None:
+        """Give packs that wait to containers that have room."""
         while slots.alone and (pair := slots.isolate()) is not None:
             self._start(*pair, now, out)
         while slots.free and (held := slots.take()) is not None:
             self._start(slots.choose(), held, now, out)
+
+    def go_on(self, slots: Slots, now: float, out: list[Instruction]) -> list[Instruction]:
+        """Let everything that can happen for a function happen."""
+        self.start(slots, now, out)
         if slots.waiting["hi"] or slots.waiting["lo"]:
             self._send_ahead(slots, now, out)
         if slots.sent:

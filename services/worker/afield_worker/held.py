@@ -66,6 +66,7 @@ class Held:
         "pack",
         "phase",
         "remaining",
+        "result_to",
         "results",
         "settling",
         "since",
@@ -126,6 +127,8 @@ class Held:
         self.remaining = len(pack.args)
         """How many those are."""
         self.results: dict[int, InputResult] = {}
+        self.result_to: Any = None
+        """Where the shell will publish them if they come from `container_id`; None until it has worked that out."""
         self.moved: list[Moved] = []
         self.elsewhere: frozenset[int] = frozenset()
         """Inputs that go on by themselves since an earlier run of the pack."""

@@ -7,6 +7,7 @@ one container runs it.
 
 from collections.abc import Mapping
 from math import inf
+from typing import NamedTuple
 
 from afield._wire import guest
 from afield._wire.messages import BlobRef, Children, ErrorInfo, InputPack
@@ -28,6 +29,15 @@ from afield_worker.pipeline import Pipeline
 from afield_worker.slots import Slots
 
 
+class Unfinished(NamedTuple):
+    """A delivery or a result of which the part that somebody waits for was dealt with."""
+
+    slots: Slots
+    freed: Container | None
+    """Where a pack has ended."""
+    now: float
+
+
 class Pool:
     """All containers of this worker and all packs that it holds."""
 
@@ -39,6 +49,8 @@ class Pool:
         self._discipline = Discipline(self._alarm)
         self._offspring = Offspring()
         self._pipeline = Pipeline(self._alarm, self._discipline)
+        self.unfinished: Unfinished | None = None
+        """What `go_on` is to be called for, before any other event, once the instructions of the last one were carried out."""
         self._feeder = Feeder(self._alarm, self._ledger, self._discipline, self._pipeline)
         self.cancels = Cancels(self.functions, self.containers, self._ledger, self._discipline, self._feeder)
         """Events of calls that nobody wants any more."""
@@ -126,7 +138,22 @@ class Pool:
                     deaths=deaths,
                 )
                 out = self._feeder.admit(slots, held, now)
-        return out if slots is None else self._feeder.go_on(slots, now, out)
+        if slots is not None:
+            self._feeder.start(slots, now, out)
+            self.unfinished = Unfinished(slots, None, now)
+        return out
+
+    def go_on(self) -> list[Instruction]:
+        """Do what follows from the last delivery or result, and could wait until that was on its way."""
+        if self.unfinished is None:
+            return []
+        slots, freed, now = self.unfinished
+        self.unfinished = None
+        out: list[Instruction] = []
+        if freed is not None:
+            self._pipeline.advance(freed, now)
+            self._feeder.rest(freed, now, out)
+        return self._feeder.go_on(slots, now, out)
 
     def fetched(self, held: Held, args: tuple[bytes | BlobRef, ...], now: float) -> list[Instruction]:
         """The arguments of a pack are on this host, as `args`."""
@@ -220,9 +247,8 @@ class Pool:
         else:
             slots.measure(held.run_seconds(now))
             self._ledger.settle(held, container_id, out)
-        self._pipeline.advance(container, now)
-        self._feeder.rest(container, now, out)
-        return self._feeder.go_on(slots, now, out)
+        self.unfinished = Unfinished(slots, container, now)
+        return out
 
     def began(self, container_id: str, frame: guest.Began, now: float) -> list[Instruction]:
         """Inputs of these packs waited for a batch to fill, and run now."""

@@ -25,7 +25,7 @@ from afield._bus.errors import (
     PublishRefusedError,
     StreamFullError,
 )
-from afield._bus.publisher import RESULT_EXISTS, STREAM_FULL
+from afield._bus.publisher import RESULT_EXISTS, STREAM_FULL, Address, address
 from afield._wire import subjects
 from afield._wire.codec import encode
 from afield._wire.messages import BlobRef, GeneratorChunk, InputPack, InputResult, Move, ResultPack
@@ -78,6 +78,10 @@ class Results:
         return self._insistence.stalled
 
     # -- results --------------------------------------------------------------------------------------
+
+    def expect(self, held: Held) -> None:
+        """A container was given a pack: make, while it runs, what its result needs and does not depend on it."""
+        held.result_to = self._address(held, held.container_id)
 
     def settle(self, settle: Settle) -> None:
         """Store the outcome of a pack; without anything unusual about it, at once."""
@@ -155,12 +159,18 @@ class Results:
 
     def _start(self, settle: Settle, payload: bytes, token: Pack | str = "") -> "asyncio.Future[Any]":
         held = settle.held
+        if token or held.result_to is None or held.container_id != settle.container_id:
+            to = self._address(held, settle.container_id, token)
+        else:
+            to = held.result_to
+        return self._bus.publisher.start_to(to, payload)
+
+    def _address(self, held: Held, container_id: str, token: Pack | str = "") -> Address:
         pack = held.pack
         token = token or f"{pack.first}-{held.size}"
-        return self._bus.publisher.start(
+        return address(
             subjects.result(held.ws, pack.call_id, token),
-            payload,
-            msg_id=f"{pack.call_id}.{token}.{settle.container_id or self._worker_id}.{pack.attempt}",
+            msg_id=f"{pack.call_id}.{token}.{container_id or self._worker_id}.{pack.attempt}",
             ttl=RESULT_TTL[pack.kind],
         )
 

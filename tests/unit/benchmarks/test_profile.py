@@ -4,6 +4,7 @@ from collections import Counter
 
 from benchmarks.figures import open_console
 from benchmarks.profile import (
+    ORDER,
     Spent,
     busiest,
     functions_table,
@@ -14,8 +15,16 @@ from benchmarks.profile import (
 )
 from benchmarks.sampling import why
 
-KINDS = {1: "client", 2: "nats-server", 3: "services", 4: "containers", 5: "containers", 6: "supervisor"}
-TIMES = {1: 3_000_000, 2: 4_000_000, 3: 1_000_000, 4: 500_000, 5: 1_490_000, 6: 10_000}
+KINDS = {
+    1: "client",
+    2: "nats-server",
+    3: "services",
+    4: "containers",
+    5: "containers",
+    6: "supervisor",
+    7: "template",
+}
+TIMES = {1: 3_000_000, 2: 4_000_000, 3: 1_000_000, 4: 500_000, 5: 1_490_000, 6: 10_000, 7: 0}
 
 
 def test_processes_are_told_apart_by_command_and_parent() -> None:
@@ -44,7 +53,7 @@ def test_time_is_shown_by_kind_of_process() -> None:
     """For each call, in microseconds, and as a part of the whole; processes of a kind together."""
     spent = summarise(KINDS, TIMES, calls=100)
 
-    assert [each.kind for each in spent] == ["client", "nats-server", "services", "containers", "supervisor"]
+    assert [each.kind for each in spent] == list(ORDER)
     assert spent[0] == Spent("client", 1, 30.0, 0.3)
     assert spent[3] == Spent("containers", 2, 19.9, 0.199)
 
@@ -71,7 +80,8 @@ def test_tables_say_what_was_found() -> None:
     lines = [line.split() for line in text.splitlines()]
 
     assert ["nats-server", "1", "40.0", "40"] in lines
-    assert ["together,", "at", "12,345/s", "6", "100.0", "100"] in lines
+    assert ["together,", "at", "12,345/s", "7", "100.0", "100"] in lines
+    assert not any(line[:1] == ["template"] for line in lines)
     assert lines.count(["work", "(a.py)", "70.0", "70.0"]) == 2
     assert lines.count(["main", "(a.py)", "29.5", "100.0"]) == 1
     assert "client: of 4 samples, 75 % in the event loop" in text
