@@ -40,8 +40,9 @@ class Seen(list[Msg]):
 
 
 async def overfill(bus: Bus) -> None:
-    """Make nats-py close the connection for ever: the server says that a message was too large, and hangs up."""
-    bus.write(f"PUB x  {bus.max_payload + 1}\r\n".encode() + bytes(bus.max_payload + 1) + b"\r\n")
+    """Make nats-py close the connection for ever: the server says that a message is too large, and hangs up."""
+    # Without the message itself: what the server does not read any more would reset the connection, and its words be lost.
+    bus.write(f"PUB x  {bus.max_payload + 1}\r\n".encode())
 
 
 async def echo(bus: Bus, subject: str) -> None:

@@ -50,6 +50,12 @@ async def make_room(caller: Caller) -> None:
     await api(caller.worker.bus, "STREAM.PURGE.IN_0", {"filter": "in.0.main.fu-other.>"})
 
 
+async def all_stored(caller: Caller, inputs: int) -> None:
+    """Wait until the results of so many inputs are stored."""
+    await until(lambda: sum(len(pack.args) for pack in caller.worker.packs) == inputs)
+    await until(lambda: not caller.worker.bus.publisher.in_flight)
+
+
 async def test_call_waits_for_room(caller: Caller) -> None:
     """A stream that is full for a moment is a delay, not an error."""
     await fill(caller)
@@ -80,6 +86,7 @@ async def test_waiting_for_room_is_told(
             spawning = group.create_task(caller.function.spawn_map.aio(range(20)))
             await until(told)
             await make_room(caller)
+        await all_stored(caller, 20)
         await spawning.result().get.aio(index=19)
     said.append(capsys.readouterr().err)
 
@@ -160,8 +167,7 @@ async def test_map_is_patient_while_results_come(caller: Caller, monkeypatch: py
 async def test_spawn_map_waits_for_room(caller: Caller) -> None:
     """More inputs than fit are stored as others leave."""
     call = await caller.function.spawn_map.aio(range(500))
-    await until(lambda: sum(len(pack.args) for pack in caller.worker.packs) == 500)
-    await until(lambda: not caller.worker.bus.publisher.in_flight)  # the last results are stored
+    await all_stored(caller, 500)
 
     assert await call.get.aio(index=499) == 499
     assert await call.num_inputs.aio() == 500

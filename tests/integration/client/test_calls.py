@@ -291,7 +291,7 @@ async def test_woken_blocking_call_is_cancelled(caller: Caller) -> None:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(blocking))
-        await until(lambda: len(caller.worker.packs) == 2)
+        await until(lambda: len(caller.worker.packs) == 2 and thread in _blocked._wakers)
         _blocked.wake(thread)
 
     await until(lambda: caller.worker.cancelled == [caller.worker.packs[1].call_id])
