@@ -233,15 +233,12 @@ def _await_ready(
             on_progress(str(news["progress"]))
     if launched.process.poll() is None and not _marks.wait_exit(launched.process.pid, 0.5):
         raise PlatformError(f"the platform was not ready after {timeout:g} s; see {launched.folder.root}")
-    said = (launched.folder.root / "supervisor.log").read_text(errors="replace").strip()
-    raise PlatformError(
-        f"the platform's supervisor ended with {_status(launched)}; it said:\n{said or '(nothing)'}"
-    )
-
-
-def _status(launched: Launched) -> str:
     code = launched.process.wait(timeout=5)
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code == 0:
+        raise PlatformError("the platform was stopped while it started")
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    said = (launched.folder.root / "supervisor.log").read_text(errors="replace").strip()
+    raise PlatformError(f"the platform's supervisor ended with {how}; it said:\n{said or '(nothing)'}")
 
 
 def _lines(fd: int, end: float) -> Iterator[bytes]:

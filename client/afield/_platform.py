@@ -39,8 +39,6 @@ from afield.mapping import Pace, PackOut
 from afield.serialization import Serialized
 
 logger = logging.getLogger("afield")
-# Programs that set up no logging get none of it, instead of what the last resort of `logging` prints.
-logger.addHandler(logging.NullHandler())
 
 Q = TypeVar("Q")
 A = TypeVar("A")

@@ -7,11 +7,12 @@ that were given to a blocking call; values and exceptions of user code are loade
 import asyncio
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
@@ -266,6 +267,7 @@ def _begin() -> Future[Portal]:
             made: Future[Portal] = Future()
             threading.Thread(target=_make, args=(made,), name="afield-start", daemon=True).start()
             _made = made
+            atexit.register(_at_exit, made)
         return _made
 
 
@@ -278,7 +280,6 @@ def _make(made: Future[Portal]) -> None:
         made.set_exception(error)
     else:
         _portal = portal
-        atexit.register(_close, portal)
         made.set_result(portal)
 
 
@@ -287,6 +288,18 @@ def _close(portal: Portal) -> None:
     if _portal is portal:
         _portal = _made = None
         portal.close()
+
+
+def _at_exit(made: Future[Portal]) -> None:
+    if _made is not made:  # it could not be made, or is of the process that this one is a fork of
+        return
+    with suppress(Exception):
+        _close(made.result(_GRACE_S))
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        # The process is to end by SIGINT, which tells a shell's loop to end as well. Python forgets that when text is
+        # executed after the interrupt, as imports do that make dataclasses and named tuples, on other threads too.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - of text that is ours
 
 
 def _after_fork() -> None:

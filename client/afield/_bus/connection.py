@@ -33,6 +33,8 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 log = logging.getLogger("afield.bus")
+# Programs that set up no logging get none of it, instead of what the last resort of `logging` prints.
+logging.getLogger("afield").addHandler(logging.NullHandler())
 
 RECONNECT_WAIT = 0.2
 """Seconds between attempts to reach a server that is away."""

@@ -14,6 +14,8 @@ from afield.cli.errors import FailureError
 _PATIENCE_S = 130.0
 """Seconds for an orderly stop; what runs has 60 of them, the store of a busy server may need the rest."""
 _LOOK_S = 0.02
+_OTHERS_S = 10.0
+"""Seconds that somebody else may take to clear away the same platform."""
 
 
 @click.command("down", short_help="Stop the platform.")
@@ -32,13 +34,27 @@ def down(*, force: bool) -> None:
         if not _marks.wait_exit(pid, _PATIENCE_S):
             _marks.kill(pid, signal.SIGKILL)
             _marks.wait_exit(pid, 5)
-    if not _launch.sweep(folder):
+    if not _swept(folder, pid):
         raise FailureError(f"somebody has started another platform in {folder.root} meanwhile; it runs")
     click.echo("The platform is down.")
     if stays:
         click.echo(
             f"Detached apps are there again after the next `afield up`, with what waits: {', '.join(stays)}."
         )
+
+
+def _swept(folder: PlatformFolder, pid: int) -> bool:
+    """Clear away what is left of the platform of a supervisor; False if there is another one in its folder now.
+
+    Others may be at the same, for moments: another `afield down`, or an `afield up` whose start came to nothing.
+    """
+    end = time.monotonic() + _OTHERS_S
+    while not _launch.sweep(folder):
+        record = folder.record()
+        if (record is not None and record["pid"] != pid) or time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_S)
+    return True
 
 
 def _detached(folder: PlatformFolder) -> list[str]:

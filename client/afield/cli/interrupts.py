@@ -2,7 +2,11 @@
 
 The first ends the command in order: it raises Terminated, a KeyboardInterrupt, in the main thread. Another one, half a
 second later or more, ends it at once. (Sooner is no impatience: a terminal and a wrapper may both send the same Ctrl-C.)
-Once the command cleans up (see `hold`), the first one only changes the exit status.
+A program that catches the first one and goes on gets the next one as if it were the first. Once the command cleans up (see
+`hold`), the first one only changes the exit status.
+
+Python drops what is raised in a callback of its own, such as `__del__` or the end of a weak reference, of which imports
+have many. An interrupt that got lost there is raised once more, shortly after.
 """
 
 import atexit
@@ -13,15 +17,20 @@ import stat
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
 T = TypeVar("T")
 
 IMPATIENCE_S: Final = 0.5
+AGAIN_S: Final = 0.01
+"""Seconds after which a lost interrupt is raised again: by then, the callback that it hit has ended."""
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WORDS: Final = {
     signal.SIGINT: "Interrupted.",
     signal.SIGTERM: "Terminated.",
@@ -38,6 +47,10 @@ class Terminated(KeyboardInterrupt):
         self.signum = signal.Signals(signum)
 
 
+# What a traceback calls it: users know no other.
+Terminated.__module__, Terminated.__qualname__ = "builtins", "KeyboardInterrupt"
+
+
 class _State:
     """What has come so far."""
 
@@ -45,23 +58,62 @@ class _State:
     """Monotonic time of the first signal; 0 before it."""
     signum = 0
     """The first signal."""
+    number = 0
+    """How the first signal came: SIGTERM, where it stands for something else."""
+    interrupt: "weakref.ref[Terminated] | None" = None
+    """What was raised for it, as long as nobody has caught it and gone on."""
     raised = False
-    """Whether it was raised, or given to `instead`."""
+    """Whether it was raised, or given to `instead`, and has not got lost."""
+    lost = False
+    """Whether it got lost, and is to be raised again."""
+    again = False
+    """Whether the next signal is the one that raises it again."""
+    dropping = False
+    """Whether it is being noted that it got lost: what is raised meanwhile is dropped as well."""
     meant: signal.Signals | None = None
     """What a SIGTERM that we sent to ourselves stands for."""
     instead: Callable[[], object] | None = None
     """Called at the first signal in place of raising."""
     held = False
     """Whether nothing is raised any more."""
+    noted = False
+    """Whether a signal came since then."""
     watching = False
     """Whether the loss of standard output's reader ends the command."""
 
 
-def install() -> None:
-    """Handle SIGINT, SIGTERM, SIGHUP, and the loss of standard output's reader, as told above. On the main thread."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+def listen() -> None:
+    """Handle SIGINT, SIGTERM and SIGHUP as told above. On the main thread, once in a process."""
+    sys.unraisablehook = partial(_on_dropped, sys.unraisablehook)
+    for signum in _SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup has its way
             signal.signal(signum, _handle)
+    os.register_at_fork(before=_before_fork, after_in_parent=_let_signals_in, after_in_child=_be_as_others)
+
+
+_blocked = threading.local()
+"""`mask`: the signals that were blocked in this thread before it began to fork."""
+
+
+def _before_fork() -> None:
+    # Python forgets what comes to a child before it knows that it is one.
+    _blocked.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _let_signals_in() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _blocked.mask)
+
+
+def _be_as_others() -> None:
+    """A forked child, as multiprocessing makes them, is none of this command's."""
+    for signum in _SIGNALS:
+        if signal.getsignal(signum) is _handle:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+    _let_signals_in()
+
+
+def watch_reader() -> None:
+    """Handle the loss of standard output's reader as well, where that is a pipe."""
     if sys.stdout is not None and _is_pipe(1):
         _State.watching = True
         threading.Thread(target=_watch_reader, name="afield-reader", daemon=True).start()
@@ -106,7 +158,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
         if _State.signum:
-            raise Terminated(_State.signum) from None
+            raise _new_interrupt() from None
         raise
     finally:
         _State.instead = None
@@ -148,6 +200,16 @@ def words(interrupt: KeyboardInterrupt) -> str:
     return _WORDS[_signal(interrupt)]
 
 
+def inside(error: BaseException) -> Terminated | None:
+    """Return the interrupt in an error that is nothing else.
+
+    Python 3.11 makes one of whatever is raised while a class tells its attributes their names.
+    """
+    cause = error.__cause__
+    made_by_python = type(error) is RuntimeError and str(error).startswith("Error calling __set_name__")
+    return cause if made_by_python and isinstance(cause, Terminated) else None
+
+
 def is_gone(stream_fd: int) -> bool:
     """Tell whether nobody reads a pipe any more."""
     waiter = select.poll()
@@ -160,18 +222,70 @@ def _signal(interrupt: KeyboardInterrupt) -> signal.Signals:
 
 
 def _handle(signum: int, _: FrameType | None) -> None:
-    now = time.monotonic()
-    if _State.first_at:
-        if now - _State.first_at >= IMPATIENCE_S:
-            _leave_now(signum)
+    if _State.dropping:
         return
-    _State.first_at, _State.signum = now, _State.meant or signum
+    now = time.monotonic()
+    again, _State.again = _State.again, False
+    if again:
+        if not _State.lost:
+            return
+        _State.lost = False
+    elif _is_on_its_way():
+        if now - _State.first_at >= IMPATIENCE_S:
+            _insist(signum, now)
+        return
+    else:
+        _State.first_at, _State.signum, _State.number = now, _State.meant or signum, signum
+        _State.raised = False
     if _State.held:
+        _State.noted = True
         return
     _State.raised = True
     if _State.instead is None:
-        raise Terminated(_State.signum)
+        raise _new_interrupt()
     _State.instead()
+
+
+def _is_on_its_way() -> bool:
+    """Tell whether a signal came before, and ends the command: the program has not caught it to go on."""
+    if _State.interrupt is not None and _State.interrupt() is not None:
+        return True
+    return _State.noted or _State.lost or (_State.instead is not None and _State.first_at > 0)
+
+
+def _new_interrupt() -> Terminated:
+    # A frame that is in the traceback must not have it as a variable: it would live on when it has been caught.
+    made = Terminated(_State.signum)
+    _State.interrupt = weakref.ref(made)
+    return made
+
+
+def _insist(signum: int, now: float) -> None:
+    if _State.instead is None or _State.held:
+        _leave_now(signum)
+    # The loop does not turn, or its task does not end: interrupt whatever runs, as asyncio.run does.
+    _State.instead, _State.first_at = None, now
+    raise _new_interrupt()
+
+
+def _on_dropped(told: "Callable[[sys.UnraisableHookArgs], object]", what: "sys.UnraisableHookArgs") -> None:
+    if not isinstance(what.exc_value, Terminated):
+        told(what)
+        return
+    _State.dropping, _State.raised, _State.lost = True, False, True
+    try:
+        # From a thread, and later: raised here and now, it would be dropped here.
+        threading.Thread(target=_raise_again, name="afield-again", daemon=True).start()
+    finally:
+        _State.dropping = False
+
+
+def _raise_again() -> None:
+    time.sleep(AGAIN_S)
+    while _State.lost and not _State.held:
+        _State.again = True
+        os.kill(os.getpid(), _State.number)
+        time.sleep(AGAIN_S)
 
 
 def _leave_now(signum: int) -> NoReturn:

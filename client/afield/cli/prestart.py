@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ from afield.exception import Error, InvalidError
 
 _LOOK_S = 60.0
 _DIED = "the platform died while the run used it"
+_BEGIN_S = 5.0
+"""Seconds that a thread may take to begin."""
 _LAST_WORDS_S = 3.0
 """Seconds that the run has to end after its platform died."""
 
@@ -50,6 +53,10 @@ class Prestart:
     def close(self) -> None:
         """Let go of the platform; blocks until nothing of a private one is left."""
         self._over.set()
+        end = time.monotonic() + _BEGIN_S
+        # An interrupt may have come while it began.
+        while self._getter.ident is None and self._getter in threading.enumerate() and time.monotonic() < end:
+            time.sleep(0.001)
         if self._getter.ident is not None:
             self._getter.join()
         if self._hold is not None:
@@ -79,8 +86,8 @@ class Prestart:
 def prestarted() -> Iterator[Prestart]:
     """Get a platform in the background; it is let go of when the block ends."""
     platform = Prestart()
-    platform.start()
     try:
+        platform.start()
         yield platform
     except KeyboardInterrupt as interrupt:
         if platform.lost:

@@ -139,7 +139,7 @@ def _install_alias(name: str | None) -> None:
 
 
 def _run(ref: Ref, arguments: tuple[str, ...], options: Options, given: str) -> None:
-    interrupts.install()
+    interrupts.watch_reader()
     with ExitStack() as stack:
         platform = None
         if not _HELP_FLAGS.intersection(arguments):

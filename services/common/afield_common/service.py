@@ -128,6 +128,8 @@ class Service(ABC, Generic[S]):
         try:
             async with anyio.create_task_group() as self.tasks:
                 with anyio.CancelScope() as self._starting:
+                    if self._stopping.is_set():  # asked before there was anything to stop
+                        self._starting.cancel()
                     await self.start()
                     self.log.info("service ready")
                 self._starting = None

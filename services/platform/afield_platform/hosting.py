@@ -30,6 +30,7 @@ class Host:
         self._make = make
         self._settings = settings
         self._service: Service[Any] | None = None
+        self._connecting: anyio.CancelScope | None = None
         self._stopping = anyio.Event()
         self._was_ready = False
         self._backoff = Backoff()
@@ -62,21 +63,29 @@ class Host:
     def stop(self, reason: str) -> None:
         """Make `run` return, after an orderly stop of the service."""
         self._stopping.set()
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._service is not None:
             self._service.request_stop(reason)
 
     async def _run_once(self) -> None:
-        async with Bus.open(self._settings.address, name=f"afield-{self._make.role}") as bus:
-            self._service = service = self._make(bus, self._settings)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    await tasks.start(service.run)
+        with anyio.CancelScope() as self._connecting:
+            async with Bus.open(self._settings.address, name=f"afield-{self._make.role}") as bus:
+                self._connecting = None
+                await self._run_on(bus)
+
+    async def _run_on(self, bus: Bus) -> None:
+        self._service = service = self._make(bus, self._settings)
+        if self._stopping.is_set():  # what it needs to start may have stopped already
+            service.request_stop("asked to")
+        try:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(service.run)
+                if not service.stop_requested:
                     notify_ready(service.role, service.address)
                     self._was_ready = True
-                    if self._stopping.is_set():  # asked while it was starting
-                        service.request_stop("asked to")
-            finally:
-                self._service = None
+        finally:
+            self._service = None
 
 
 def root_cause(error: BaseException | None) -> BaseException | None:

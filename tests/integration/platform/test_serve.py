@@ -10,11 +10,12 @@ from typing import ClassVar
 import anyio
 import pytest
 
+from afield._bus.connection import Bus
 from afield_common.service import Service
 from afield_common.settings import Settings
 from afield_platform.hosting import FirstStartError, Host, Planned, serve
 from afield_platform.serve import secret_settings
-from support.nats import NatsServer
+from support.nats import NatsServer, free_port
 
 
 class Sound(Service[Settings]):
@@ -147,3 +148,32 @@ def test_each_role_gets_its_own_secrets() -> None:
     assert secret_settings("registry", secrets) == {"token": "registry:r"}
     assert secret_settings("worker", secrets) == {"token": "worker:w", "guest_token": "guest:g"}
     assert secret_settings("gateway", secrets) == {"token": "gateway:y", "gateway_token": "h"}
+
+
+@pytest.mark.anyio
+async def test_a_stop_before_a_service_begins_to_start(settings: Settings) -> None:
+    """It may need others to start, which were told to stop as well: it does not wait for them."""
+
+    class Last(Sound):
+        async def start(self) -> None:
+            await anyio.sleep_forever()
+
+    class Stops(Last):
+        def __init__(self, bus: Bus, settings: Settings) -> None:
+            super().__init__(bus, settings)
+            host.stop("now it has a connection, and is about to start")
+
+    host = Host(Stops, settings)
+    with anyio.fail_after(20):
+        await host.run()
+
+
+@pytest.mark.anyio
+async def test_a_stop_while_there_is_no_server() -> None:
+    """Nobody waits for a server that may never come."""
+    host = Host(Sound, Settings(server=f"nats://127.0.0.1:{free_port()}"))
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(host.run)
+            await anyio.wait_all_tasks_blocked()
+            host.stop("the test ends")

@@ -14,6 +14,7 @@ import pytest
 
 from afield import _cgroups, _launch, _marks, embedded
 from afield._launch import PlatformFolder
+from afield_platform.supervisor import NATS_TIMER_SLACK
 from support.launching import assert_nothing_left, kill9, pid_of, restarted, wait_for
 
 from .conftest import Launch
@@ -78,6 +79,18 @@ def test_nats_server_comes_back_with_its_port_and_store(launch: Launch) -> None:
     host, _, port = record["server"].removeprefix("nats://").partition(":")
     with socket.create_connection((host, int(port))) as connection:
         assert connection.recv(5) == b"INFO "
+
+
+def test_threads_of_nats_server_are_not_woken_needlessly(launch: Launch) -> None:
+    """Its timers may be late, also those of a later one; nobody else's."""
+    launched = launch()
+    slack = {role: _timer_slacks(pid_of(launched.folder, role)) for role in ("nats-server", "worker")}
+    assert slack == {"nats-server": {NATS_TIMER_SLACK}, "worker": _timer_slacks(os.getpid())}
+    assert slack["worker"] != slack["nats-server"]
+
+    old = pid_of(launched.folder, "nats-server")
+    kill9(old)
+    assert _timer_slacks(restarted(launched.folder, "nats-server", old)) == {NATS_TIMER_SLACK}
 
 
 def test_orphans_die_before_the_services_come_back(launch: Launch) -> None:
@@ -210,3 +223,12 @@ def test_sigterm_stops_a_platform(launch: Launch) -> None:
     assert_nothing_left(launched.record)
     assert not launched.folder.alive()
     assert os.path.isdir(launched.folder.root / "jetstream")
+
+
+def _timer_slacks(pid: int) -> set[float]:
+    """Return what the threads of a process have, in seconds."""
+    threads = [thread.name for thread in Path(f"/proc/{pid}/task").iterdir()]
+    try:
+        return {int(Path(f"/proc/{thread}/timerslack_ns").read_text()) / 1e9 for thread in threads}
+    except PermissionError:
+        pytest.skip("the kernel shows this to root alone")

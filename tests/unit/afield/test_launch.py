@@ -77,3 +77,12 @@ def test_ids_differ_by_folder(folder: PlatformFolder, tmp_path: Path) -> None:
     other = PlatformFolder(tmp_path / "elsewhere" / "platform")
     assert _launch.platform_id(_launch.shared_folder()) != _launch.platform_id(other)
     assert _launch.platform_id(folder) == folder.root.name
+
+
+def test_a_start_that_is_stopped_says_so(folder: PlatformFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that ends in order before it is ready was told to, by `afield down`."""
+    monkeypatch.setattr(_launch, "supervisor_command", lambda *_: [sys.executable, "-c", ""])
+
+    with pytest.raises(_launch.PlatformError, match="the platform was stopped while it started"):
+        _launch.launch(folder, owned=True)
+    assert not folder.root.exists()

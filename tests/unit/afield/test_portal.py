@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -250,3 +252,18 @@ def test_waking_a_thread_that_does_not_wait_does_nothing() -> None:
     _blocked.wake(threading.get_ident())
 
     assert get_portal().run(value) == 1
+
+
+@pytest.mark.parametrize("line", ["get_portal()", "_portal._begin()", "_portal._begin(); os.fork()"])
+def test_a_program_that_is_interrupted_dies_by_the_signal(line: str) -> None:
+    """A shell ends its loops by that. Python forgets it when anything executes text later, as imports do."""
+    program = (
+        "import atexit, os\nfrom afield import _portal\nfrom afield._portal import get_portal\n"
+        f"{line}\natexit.register(lambda: exec('1'))\nraise KeyboardInterrupt"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert "Exception" not in done.stderr

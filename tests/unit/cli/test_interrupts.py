@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 
 import pytest
 
@@ -38,7 +39,8 @@ def test_a_pipe_without_a_reader() -> None:
 WAITING = """
 import signal, time
 from afield.cli import interrupts
-interrupts.install()
+interrupts.listen()
+interrupts.watch_reader()
 try:
     print("ready", flush=True)
     time.sleep(60)
@@ -47,9 +49,9 @@ except KeyboardInterrupt as interrupt:
 """
 
 
-def started() -> "subprocess.Popen[str]":
-    """A program that waits, with the signals installed."""
-    process = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, text=True)
+def started(program: str = WAITING) -> "subprocess.Popen[str]":
+    """A program that says when it waits, with the signals installed."""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
@@ -71,10 +73,65 @@ def test_the_loss_of_the_reader_interrupts() -> None:
         assert process.wait(20) == 141
 
 
+DROPPED = """
+import os, signal, time, weakref
+from afield.cli import interrupts
+interrupts.listen()
+interrupts.watch_reader()
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGHUP)
+
+class Deaf:
+    times = 5
+
+    def __del__(self):
+        if Deaf.times:
+            Deaf.times -= 1
+            interrupt()
+
+end = None
+try:
+%s
+except KeyboardInterrupt as raised:
+    end = raised
+interrupts.hold()
+end = end or interrupts.late()
+raise SystemExit(interrupts.status(end) if end else 0)
+"""
+PLACES = {
+    "finalizers": "    while True: Deaf(); time.sleep(0.001)",
+    "a weak reference": "    it = Deaf(); Deaf.times = 0; gone = weakref.ref(it, interrupt); del it; time.sleep(60)",
+    "the last moment": "    Deaf.times = 1; Deaf()",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_python_drops_is_not_lost(place: str) -> None:
+    """An interrupt that hits a callback of Python's is dropped, and comes again until it hits something else."""
+    command = [sys.executable, "-c", DROPPED % PLACES[place]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, done.stderr) == (129, "")
+
+
+def test_what_else_python_drops_is_told() -> None:
+    """As without us."""
+    program = (
+        "from afield.cli import interrupts\ninterrupts.listen()\nclass A:\n  def __del__(self): 1 / 0\nA()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+
+    assert "ZeroDivisionError" in done.stderr
+
+
 STUBBORN = """
 import time
 from afield.cli import interrupts
-interrupts.install()
+interrupts.listen()
+interrupts.watch_reader()
 try:
     print("ready", flush=True)
     time.sleep(60)
@@ -86,9 +143,8 @@ except KeyboardInterrupt:
 
 def test_a_second_signal_does_not_wait() -> None:
     """A repeated signal is one and the same; one that comes later ends the process, whatever it is doing."""
-    with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True) as process:
+    with started(STUBBORN) as process:
         assert process.stdout is not None
-        process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "stays\n"
         process.send_signal(signal.SIGINT)
@@ -98,10 +154,96 @@ def test_a_second_signal_does_not_wait() -> None:
         assert process.wait(20) == 130
 
 
+SKIPPING = """
+import time
+from afield.cli import interrupts
+interrupts.listen()
+ready = "ready"
+try:
+    while True:
+        try:
+            print(ready, flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            ready = "skipped"
+finally:
+    print("cleaned up", flush=True)
+"""
+
+
+def test_a_program_that_goes_on_gets_the_next_one() -> None:
+    """It has answered the first; so it is asked again, however much later, and not killed."""
+    with started(SKIPPING) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "skipped\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(interrupts.IMPATIENCE_S)
+        process.kill()
+
+
+BLOCKING = """
+import asyncio, time
+from afield.cli import interrupts
+interrupts.listen()
+
+async def main():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+
+try:
+    interrupts.run_async(main())
+except KeyboardInterrupt as interrupt:
+    raise SystemExit(interrupts.status(interrupt))
+"""
+
+
+def test_a_coroutine_that_blocks_the_loop() -> None:
+    """It cannot be cancelled, so it is interrupted by the second signal; what it cleans up is cleaned up."""
+    with started(BLOCKING) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(interrupts.IMPATIENCE_S)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "cleaned up\n"
+        assert process.wait(20) == 130
+
+
+FORKING = """
+import multiprocessing, time
+from afield.cli import interrupts
+interrupts.listen()
+child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+child.start()
+child.terminate()
+child.join()
+print(child.exitcode)
+"""
+
+
+def test_forked_children_are_none_of_the_commands() -> None:
+    """A signal does to them what it would do without us."""
+    command = [sys.executable, "-c", FORKING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+
+    assert (done.stdout, done.stderr) == ("-15\n", "")
+
+
+def test_in_a_traceback_it_is_a_keyboard_interrupt() -> None:
+    """That is what people know."""
+    assert traceback.format_exception_only(Terminated(signal.SIGTERM)) == ["KeyboardInterrupt\n"]
+
+
 ASYNC = """
 import asyncio
 from afield.cli import interrupts
-interrupts.install()
+interrupts.listen()
+interrupts.watch_reader()
 
 async def main():
     print("ready", flush=True)
@@ -120,9 +262,8 @@ except KeyboardInterrupt as interrupt:
 
 def test_coroutines_are_cancelled() -> None:
     """The first signal cancels a coroutine, which can clean up asynchronously; the exit status is the signal's."""
-    with subprocess.Popen([sys.executable, "-c", ASYNC], stdout=subprocess.PIPE, text=True) as process:
+    with started(ASYNC) as process:
         assert process.stdout is not None
-        process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "cleaned up\n"
         assert process.wait(20) == 143
@@ -131,7 +272,8 @@ def test_coroutines_are_cancelled() -> None:
 HELD = """
 import sys
 from afield.cli import interrupts
-interrupts.install()
+interrupts.listen()
+interrupts.watch_reader()
 with interrupts.before_clean_up():
     pass
 print("cleaning up", flush=True)
