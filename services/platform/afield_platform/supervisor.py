@@ -27,11 +27,12 @@ from afield_platform.roles import SERVICES
 START_TIMEOUT: Final = 50.0
 """Seconds for the first start; less than a launcher waits, so that the reason reaches it."""
 
-NATS_TIMER_SLACK: Final = 0.01
+NATS_TIMER_SLACK: Final = 0.001
 """Seconds that timers of nats-server may be late. A thread of Go's runtime wakes each 20 µs while there is work, and looks for
 goroutines that hang: a fifth of the server's processor time in warm calls, and each wake-up takes a core from somebody. With
-this slack it wakes each 10 ms; a warm call takes 6 to 14 % less (docs/performance.md). Nothing that we ask of the server is
-timed more finely than that.
+this slack it wakes each millisecond; a warm call takes 6 to 15 % less. More gives no more, and one call of 1,000 then waits for
+a thread of Go's that meant to sleep for 3 µs: with 10 ms, the 99.9th percentile doubles (docs/performance.md). Nothing that we
+ask of the server is timed more finely than that.
 """
 
 PORT_TRIES: Final = 5

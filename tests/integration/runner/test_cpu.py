@@ -37,14 +37,15 @@ async def runner(anyio_backend: object, request: pytest.FixtureRequest) -> Async
 
 
 async def test_a_container_gets_no_more_than_its_limit(launch: Launcher) -> None:
-    """A fifth of a core, over two seconds; one at its side gets all that it can."""
+    """A fifth of a core, over two seconds; one at its side gets all that it can, which on a busy host takes some tries."""
     limited: dict[str, Any] = {"resources": Resources(cpu=0.125, cpu_limit=0.2)}
     guest, free = await launch(BURN, **limited), await launch(BURN)
 
-    share = await guest.value(2)
+    assert await guest.value(2) < 0.35
 
-    assert share < 0.35
-    assert await free.value(0.1) > share
+    with anyio.fail_after(60):
+        while await free.value(2) < 0.35:
+            pass
 
 
 async def test_children_count(launch: Launcher) -> None:
