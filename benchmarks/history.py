@@ -1,7 +1,8 @@
 """What `make bench` found on this machine before, and what has moved since.
 
 Machines are noisy, so a figure is compared beside the bare durable path that was measured in the same run: a call that
-takes 1.5 times as long as that took 1.5 times as long on a slower day, too.
+takes 1.5 times as long as that took 1.5 times as long on a slower day, too. The bare path is noisy itself: what has moved beside
+it but not by itself has moved perhaps.
 """
 
 import json
@@ -54,14 +55,22 @@ def moved(past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float) -
         if before is None or before.unit != each.unit:
             continue
         was, now = _beside(before.value, before.unit, before.bare_ms), _beside(each.value, each.unit, bare_ms)
-        if was <= 0 or now <= 0 or 1 / MOVED <= now / was <= MOVED:
+        if was <= 0 or now <= 0 or not _has_moved(now / was):
             continue
         word = "better" if (now < was) == (each.better == "lower") else "WORSE"
+        by_itself = each.value / before.value
+        if not _has_moved(by_itself) or (by_itself < 1) != (now < was):
+            word = f"perhaps {word.lower()}"  # it may be the bare path alone that was quicker or slower this time
         lines.append(
             f"{word}: {each.name}: {number(before.value)} {each.unit} beside {number(before.bare_ms)} ms of the bare path "
-            f"({before.measured_at}), now {number(each.value)} {each.unit} beside {number(bare_ms)} ms: {now / was:.2f} times"
+            f"({before.measured_at}), now {number(each.value)} {each.unit} beside {number(bare_ms)} ms: {now / was:.2f} times, "
+            f"by itself {by_itself:.2f}"
         )
     return lines
+
+
+def _has_moved(ratio: float) -> bool:
+    return not 1 / MOVED <= ratio <= MOVED
 
 
 def _beside(value: float, unit: str, bare_ms: float) -> float:

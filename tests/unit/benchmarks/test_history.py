@@ -22,9 +22,14 @@ def figure(value: float, unit: str = "ms", name: str = "warm call") -> Figure:
         (figure(1.0), figure(1.1), 0.5, ""),
         (figure(1.0), figure(2.0), 1.0, ""),  # all is half as fast today
         (figure(1.0), figure(1.2), 0.5, "WORSE"),
-        (figure(1.0), figure(1.0), 1.0, "better"),
+        (figure(1.0), figure(0.8), 0.5, "better"),
+        (figure(1.0), figure(1.0), 1.0, "perhaps better"),
+        (figure(1.0), figure(0.8), 0.3, "perhaps worse"),
+        (figure(1.0), figure(1.1), 0.4, "perhaps worse"),
         (figure(1000, "/s"), figure(500, "/s"), 1.0, ""),
         (figure(1000, "/s"), figure(500, "/s"), 0.5, "WORSE"),
+        (figure(1000, "/s"), figure(2000, "/s"), 0.5, "better"),
+        (figure(1000, "/s"), figure(1000, "/s"), 0.3, "perhaps worse"),
         (figure(100, "MB"), figure(110, "MB"), 5.0, ""),
         (figure(100, "MB"), figure(120, "MB"), 5.0, "WORSE"),
         (figure(100, "MB"), figure(100, "ms"), 5.0, ""),  # another figure by now
