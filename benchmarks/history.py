@@ -55,15 +55,15 @@ def moved(past: Mapping[str, Past], figures: Iterable[Figure], bare_ms: float) -
         if before is None or before.unit != each.unit:
             continue
         was, now = _beside(before.value, before.unit, before.bare_ms), _beside(each.value, each.unit, bare_ms)
-        if was <= 0 or now <= 0 or not _has_moved(now / was):
+        if was <= 0 or now <= 0 or not _has_moved(beside := now / was):
             continue
-        word = "better" if (now < was) == (each.better == "lower") else "WORSE"
+        word = "better" if (beside < 1) == (each.better == "lower") else "WORSE"
         by_itself = each.value / before.value
-        if not _has_moved(by_itself) or (by_itself < 1) != (now < was):
+        if not _has_moved(by_itself) or (by_itself < 1) != (beside < 1):
             word = f"perhaps {word.lower()}"  # it may be the bare path alone that was quicker or slower this time
         lines.append(
             f"{word}: {each.name}: {number(before.value)} {each.unit} beside {number(before.bare_ms)} ms of the bare path "
-            f"({before.measured_at}), now {number(each.value)} {each.unit} beside {number(bare_ms)} ms: {now / was:.2f} times, "
+            f"({before.measured_at}), now {number(each.value)} {each.unit} beside {number(bare_ms)} ms: {beside:.2f} times, "
             f"by itself {by_itself:.2f}"
         )
     return lines

@@ -5,12 +5,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from afield import _launch, _marks
 from afield._launch import PlatformFolder
 from afield_platform import ports
+
+T = TypeVar("T")
 
 TESTS = Path(__file__).parent.parent
 
@@ -32,6 +35,15 @@ def wait_for(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> 
         assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
         time.sleep(0.01)
     return value
+
+
+def each_of(folder: str, read: Callable[[str], T]) -> list[T]:
+    """Return what `read` makes of the entries of a folder in /proc, without those that are gone before it looks."""
+    found = []
+    for entry in os.listdir(folder):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.append(read(f"{folder}/{entry}"))
+    return found
 
 
 def pid_of(folder: PlatformFolder, role: str) -> int:

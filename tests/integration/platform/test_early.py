@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from afield_platform.early import Early
+from support.launching import each_of
 
 _START_AND_WAIT = """
 import os, sys, time
@@ -41,15 +41,6 @@ def _read_all(fd: int) -> str:
     while data := os.read(fd, 65536):
         said += data
     return said.decode()
-
-
-def _open_in(pid: int) -> list[str]:
-    """What the descriptors of a process lead to. It runs: those that it closes while we look are left out."""
-    links = []
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(FileNotFoundError):
-            links.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    return links
 
 
 def test_it_ends_when_nobody_has_a_word_for_it(early: Early) -> None:
@@ -82,7 +73,7 @@ def test_it_gets_no_descriptor_and_no_token(early: Early, tmp_path: Path) -> Non
     other = Early.start()
     try:
         process = psutil.Process(other.pid)
-        links = _open_in(other.pid)
+        links = each_of(f"/proc/{other.pid}/fd", os.readlink)
 
         assert links
         assert str(tmp_path / "lock") not in links

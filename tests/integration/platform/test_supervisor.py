@@ -15,7 +15,7 @@ import pytest
 from afield import _cgroups, _launch, _marks, embedded
 from afield._launch import PlatformFolder
 from afield_platform.supervisor import NATS_TIMER_SLACK
-from support.launching import assert_nothing_left, kill9, pid_of, restarted, wait_for
+from support.launching import assert_nothing_left, each_of, kill9, pid_of, restarted, wait_for
 
 from .conftest import Launch
 
@@ -227,8 +227,12 @@ def test_sigterm_stops_a_platform(launch: Launch) -> None:
 
 def _timer_slacks(pid: int) -> set[float]:
     """Return what the threads of a process have, in seconds."""
-    threads = [thread.name for thread in Path(f"/proc/{pid}/task").iterdir()]
+
+    def slack(task: str) -> float:
+        # Each thread has the file, but in a folder of its own beside that of its process.
+        return int(Path("/proc", Path(task).name, "timerslack_ns").read_text()) / 1e9
+
     try:
-        return {int(Path(f"/proc/{thread}/timerslack_ns").read_text()) / 1e9 for thread in threads}
+        return set(each_of(f"/proc/{pid}/task", slack))
     except PermissionError:
         pytest.skip("the kernel shows this to root alone")

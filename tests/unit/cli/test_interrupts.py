@@ -49,12 +49,21 @@ except KeyboardInterrupt as interrupt:
 """
 
 
-def started(program: str = WAITING) -> "subprocess.Popen[str]":
+def started(program: str = WAITING, stdin: int | None = None) -> "subprocess.Popen[str]":
     """A program that says when it waits, with the signals installed."""
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=stdin, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def ended(program: str) -> "subprocess.CompletedProcess[str]":
+    """A program that has come to its end by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -109,21 +118,18 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 def test_what_python_drops_is_not_lost(place: str) -> None:
     """An interrupt that hits a callback of Python's is dropped, and comes again until it hits something else."""
-    command = [sys.executable, "-c", DROPPED % PLACES[place]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = ended(DROPPED % PLACES[place])
 
     assert (done.returncode, done.stderr) == (129, "")
 
 
 def test_what_else_python_drops_is_told() -> None:
     """As without us."""
-    program = (
+    done = ended(
         "from afield.cli import interrupts\ninterrupts.listen()\nclass A:\n  def __del__(self): 1 / 0\nA()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
-    )
 
+    assert done.returncode == 0
     assert "ZeroDivisionError" in done.stderr
 
 
@@ -228,10 +234,9 @@ print(child.exitcode)
 
 def test_forked_children_are_none_of_the_commands() -> None:
     """A signal does to them what it would do without us."""
-    command = [sys.executable, "-c", FORKING]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = ended(FORKING)
 
-    assert (done.stdout, done.stderr) == ("-15\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "-15\n", "")
 
 
 def test_in_a_traceback_it_is_a_keyboard_interrupt() -> None:
@@ -276,7 +281,7 @@ interrupts.listen()
 interrupts.watch_reader()
 with interrupts.before_clean_up():
     pass
-print("cleaning up", flush=True)
+print("ready", flush=True)
 sys.stdin.read()
 late = interrupts.late()
 raise SystemExit(interrupts.status(late) if late else 0)
@@ -288,13 +293,9 @@ raise SystemExit(interrupts.status(late) if late else 0)
 )
 def test_clean_up_is_not_interrupted(signum: signal.Signals | None, status: int) -> None:
     """Once the command cleans up, a signal changes the exit status alone."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
+    with started(HELD, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
         if signum is not None:
             process.send_signal(signum)
         process.stdin.close()
@@ -303,13 +304,9 @@ def test_clean_up_is_not_interrupted(signum: signal.Signals | None, status: int)
 
 def test_a_reader_lost_in_the_clean_up() -> None:
     """So does a reader that leaves."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
+    with started(HELD, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
         process.stdout.close()
         process.stdin.close()
         assert process.wait(20) == 141

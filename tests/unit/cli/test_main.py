@@ -17,7 +17,6 @@ def _no_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that run in this process leave its signals alone, and hold back nothing at their end."""
     monkeypatch.setattr(interrupts, "listen", lambda: None)
     monkeypatch.setattr(interrupts._State, "held", False)
-    monkeypatch.setattr(interrupts._State, "held", False)
 
 
 @pytest.mark.parametrize(
