@@ -195,6 +195,8 @@ from afield.cli import interrupts
 interrupts.listen()
 
 async def main():
+    cancel = interrupts._State.instead
+    interrupts._State.instead = lambda: (cancel(), print("asked", flush=True))
     print("ready", flush=True)
     try:
         time.sleep(60)
@@ -213,6 +215,7 @@ def test_a_coroutine_that_blocks_the_loop() -> None:
     with started(BLOCKING) as process:
         assert process.stdout is not None
         process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "asked\n"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(interrupts.IMPATIENCE_S)
         process.send_signal(signal.SIGINT)

@@ -1,5 +1,6 @@
 """Threads of a container, and interruptions that must hit one input and no other."""
 
+import gc
 import random
 import socket
 import sys
@@ -74,11 +75,16 @@ def spin_and_raise(rounds: int) -> None:
 
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
-    """Threads take turns as often as the interpreter can."""
-    before = sys.getswitchinterval()
+    """Threads take turns as often as the interpreter can.
+
+    And no code of other tests' tools runs in them: Python drops an interrupt that hits a callback of the collector.
+    """
+    before, callbacks = sys.getswitchinterval(), gc.callbacks[:]
+    gc.callbacks.clear()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
+    gc.callbacks[:] = callbacks
 
 
 @pytest.mark.parametrize("function", [spin, spin_and_raise])
