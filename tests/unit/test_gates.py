@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -42,13 +43,15 @@ MACHINE_PATHS = [r"/" + "work/", r"/" + "root/", r"/" + "tmp/v/", r"/" + "farm/"
 
 def files(*suffixes: str) -> Iterator[Path]:
     """Yield the project's text files, all or those with one of the suffixes."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        hidden_cache = parts[0].startswith(".") and parts[0].endswith(("_cache", "hypothesis"))
-        if hidden_cache or NOT_OURS.intersection(parts) or not path.is_file():
-            continue
-        if not suffixes or path.suffix in suffixes:
-            yield path
+    for root, folders, names in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if name not in NOT_OURS and not _is_cache(name))
+        for path in (Path(root, name) for name in sorted(names)):
+            if not suffixes or path.suffix in suffixes:
+                yield path
+
+
+def _is_cache(folder: str) -> bool:
+    return folder.startswith(".") and folder.endswith(("_cache", "hypothesis"))
 
 
 def text_of(path: Path) -> str:

@@ -38,17 +38,20 @@ def set_name(name: str) -> None:
 
 def children(pid: int) -> list[int]:
     """Return the children of a process, zombies included; none for a process that is gone."""
-    found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    found: list[int] = []
+    for thread in threads:
+        try:
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
-    except FileNotFoundError:
-        if os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
-            return found  # the process, or one of its threads, ended meanwhile
-        return [child for child, parent in _parents() if parent == pid]
-    except ProcessLookupError:
-        pass  # ended while it was read
+        except ProcessLookupError:
+            continue  # ended while it was read
+        except FileNotFoundError:  # ended before; its process need not have
+            if not os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
+                return [child for child, parent in _parents() if parent == pid]
     return found
 
 

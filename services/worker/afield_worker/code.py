@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -41,15 +41,18 @@ class CodeCache:
 
     async def serialized(self, digest: str) -> Path:
         """Return the file with a pickled function. Raises CodeMissingError, BusError, OSError."""
-        return await self._get(digest, f"{digest}.pickle", self._place)
+        return await self._get(digest, _pickle(digest), self._place)
 
-    def sweep(self) -> int:
-        """Remove what was not used for KEEP_S seconds, and what an interrupted fetch left; returns how many. Blocks."""
+    def sweep(self, in_use: Iterable[str] = ()) -> int:
+        """Remove what was not used for KEEP_S seconds, and what an interrupted fetch left; returns how many. Blocks.
+
+        What containers have, by the digests `in_use`, counts as used now. Raises OSError.
+        """
+        for digest in in_use:
+            _use(self._folder / digest)
+            _use(self._folder / _pickle(digest))
         oldest = time.time() - KEEP_S
-        old = [path for path in self._folder.iterdir() if path.stat().st_mtime < oldest]
-        for path in old:
-            _remove(path)
-        return len(old)
+        return sum(self._retire(path) for path in self._folder.iterdir() if _is_older(path, oldest))
 
     async def _get(self, digest: str, name: str, make: Callable[[Path, Path], None]) -> Path:
         target = self._folder / name
@@ -88,6 +91,16 @@ class CodeCache:
         finally:
             _remove(folder)
 
+    def _retire(self, path: Path) -> bool:
+        """Remove something, unless another worker does. Under another name, since half of it would be taken for all."""
+        retired = self._folder / f".{random_body()}"
+        try:
+            path.rename(retired)
+        except FileNotFoundError:
+            return False
+        _remove(retired)
+        return True
+
     def _place(self, made: Path, target: Path) -> None:
         """Give what is complete its name; somebody else may have been faster, with the same content."""
         try:
@@ -95,6 +108,18 @@ class CodeCache:
         except OSError:
             if not target.exists():
                 raise
+
+
+def _pickle(digest: str) -> str:
+    return f"{digest}.pickle"
+
+
+def _is_older(path: Path, oldest: float) -> bool:
+    """Tell whether it was last used before `oldest`; what is fetched just now may have got its name meanwhile."""
+    try:
+        return path.stat().st_mtime < oldest
+    except FileNotFoundError:
+        return False
 
 
 def _use(path: Path) -> bool:

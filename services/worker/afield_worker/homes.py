@@ -44,7 +44,7 @@ def claim(root: Path, worker_id: str) -> Path:
     """
     folder = root / worker_id
     if folder.exists() and not _in_use(folder):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, onerror=_unless_gone)
     folder.mkdir(mode=0o700, parents=True)
     (folder / _MARK).write_text(_identify(psutil.Process()))
     return folder
@@ -59,6 +59,12 @@ def sweep(root: Path, on_gone: Callable[[Path], object] = lambda _: None) -> int
     return len(gone)
 
 
+def _unless_gone(_function: object, _path: str, info: tuple[object, BaseException, object]) -> None:
+    """For shutil.rmtree: go on where another worker, that sweeps, was faster."""
+    if not isinstance(info[1], FileNotFoundError):
+        raise info[1]
+
+
 def _in_use(folder: Path) -> bool:
     """Tell whether the worker of a folder lives, or has only just made it."""
     try:
@@ -67,7 +73,15 @@ def _in_use(folder: Path) -> bool:
     except (psutil.Error, ValueError):
         return False
     except OSError:
+        return _is_new(folder)
+
+
+def _is_new(folder: Path) -> bool:
+    """Tell whether a folder was made just now; one that another worker has swept was not."""
+    try:
         return time.time() - folder.stat().st_mtime < _NEW_S
+    except FileNotFoundError:
+        return False
 
 
 def _identify(process: psutil.Process) -> str:

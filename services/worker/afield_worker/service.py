@@ -290,10 +290,15 @@ class WorkerService(Service[WorkerSettings]):
             await self._runner_over.wait()
 
     async def _sweep(self, files: FileTier, code: CodeCache) -> None:
-        """Remove, now and then, what nobody came for."""
+        """Remove, now and then, what nobody came for. What cannot be removed is no reason to stop working."""
         while True:
-            await anyio.to_thread.run_sync(files.sweep, FILES_KEPT_S)
-            await anyio.to_thread.run_sync(code.sweep)
+            refs = [container.function.record.spec.code for container in self.containers]
+            in_use = {digest for ref in refs for digest in (ref.bundle, ref.serialized) if digest}
+            try:
+                await anyio.to_thread.run_sync(files.sweep, FILES_KEPT_S)
+                await anyio.to_thread.run_sync(code.sweep, in_use)
+            except OSError as error:
+                self.log.warning("what nobody uses was not removed", error=str(error), again_in_s=SWEEP_S)
             await anyio.sleep(SWEEP_S)
 
 

@@ -32,6 +32,14 @@ def test_children_and_descendants(parent: int) -> None:
     assert processes.descendants([parent]) == [parent, child]
 
 
+def test_a_thread_that_has_just_ended_hides_no_children(parent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the other threads are still found."""
+    found = processes.children(parent)
+    monkeypatch.setattr(os, "listdir", lambda _folder: ["999999999", str(parent)])
+
+    assert processes.children(parent) == found != []
+
+
 def test_kernels_without_the_list_of_children(parent: int) -> None:
     """All processes are looked at then."""
     assert [child for child, of in processes._parents() if of == parent] == processes.children(parent)

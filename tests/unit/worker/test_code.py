@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -120,4 +121,49 @@ async def test_what_nobody_uses_is_swept(store: Store, cache: CodeCache, tmp_pat
     assert cache.sweep() == 0
     os.utime(folder, (old, old))
     assert cache.sweep() == 1
-    shutil.rmtree(tmp_path / "code")
+    assert not list((tmp_path / "code").iterdir())
+
+
+async def test_what_a_container_has_is_not_swept(store: Store, cache: CodeCache, tmp_path: Path) -> None:
+    """One may run for longer than code is kept that nobody fetches any more."""
+    digest = store.add_bundle(tmp_path)
+    pickled = hashlib.sha256(b"pickle").hexdigest()
+    store.objects[pickled] = b"pickle"
+    for path in (await cache.bundle(digest), await cache.serialized(pickled)):
+        os.utime(path, (0, 0))
+    assert cache.sweep({digest, pickled}) == 0
+    assert cache.sweep() == 0  # it counts as used now
+
+
+def test_what_is_fetched_while_it_is_swept_may_get_its_name(cache: CodeCache, tmp_path: Path) -> None:
+    """A file that is gone between the listing and the look is no error."""
+    over = threading.Event()
+
+    def fetch() -> None:
+        path = tmp_path / "code" / "code"
+        while not over.is_set():
+            path.with_suffix(".part").touch()
+            path.with_suffix(".part").rename(path)
+            path.unlink()
+
+    with ThreadPoolExecutor() as pool:
+        fetching = pool.submit(fetch)
+        try:
+            assert sum(cache.sweep() for _ in range(1000)) == 0
+        finally:
+            over.set()
+        fetching.result()
+
+
+def test_two_workers_may_sweep_the_folder_at_once(store: Store, cache: CodeCache, tmp_path: Path) -> None:
+    """Each thing is removed by one of them."""
+    for number in range(100):
+        folder = tmp_path / "code" / f"{number}"
+        folder.mkdir()
+        for name in "abcdef":
+            (folder / name).touch()
+        os.utime(folder, (0, 0))
+    other = CodeCache(tmp_path / "code", store.fetch)
+    with ThreadPoolExecutor() as pool:
+        assert sum(pool.map(CodeCache.sweep, (cache, other))) == 100
+    assert not list((tmp_path / "code").iterdir())

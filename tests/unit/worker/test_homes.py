@@ -1,5 +1,6 @@
 """The folders of containers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def test_what_a_killed_worker_left_is_swept(tmp_path: Path) -> None:
         (tmp_path / name / ".owner").write_text(mark)
     assert homes.sweep(tmp_path) == 3
     assert list(tmp_path.iterdir()) == [live]
+
+
+def test_two_workers_may_sweep_at_once(tmp_path: Path) -> None:
+    """What one of them has removed before the other looks is no error for that one."""
+    for number in range(200):
+        (tmp_path / f"wk-{number}").mkdir()
+        (tmp_path / f"wk-{number}" / ".owner").write_text("999999999 1.0")
+    with ThreadPoolExecutor() as pool:
+        assert sum(pool.map(homes.sweep, [tmp_path] * 2)) >= 200
+    assert not list(tmp_path.iterdir())
+    assert not homes._in_use(tmp_path / "wk-0")
 
 
 def test_a_folder_that_is_just_being_made_is_not_swept(tmp_path: Path) -> None:
