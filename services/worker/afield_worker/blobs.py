@@ -9,9 +9,12 @@ from pathlib import Path
 import anyio.to_thread
 
 from afield._bus.blobs import BlobStore
-from afield._bus.errors import BlobNotFoundError
+from afield._bus.errors import BlobNotFoundError, BusError
 from afield._bus.files import FileTier
 from afield._wire.messages import BlobRef
+from afield_common.log import get_logger
+
+log = get_logger(__name__)
 
 
 class WrongHostError(Exception):
@@ -78,15 +81,23 @@ class Blobs:
         return [ref for ref in refs if isinstance(ref, BlobRef) and not self._files.delete_if_quick(ref)]
 
     async def delete(self, refs: Iterable[bytes | BlobRef | None]) -> None:
-        """Remove blobs that nobody needs any more; those of other hosts' file tiers are swept there."""
+        """Remove blobs that nobody needs any more; those of other hosts' file tiers are swept there.
+
+        Raises nothing: what cannot be removed lapses, or is swept.
+        """
         for ref in refs:
-            if not isinstance(ref, BlobRef):
-                continue
-            if ref.tier == "stream":
-                await self._store.delete(ref.name)
-            elif ref.host == self._host:
-                # The file system may take a while to free a large file.
-                await anyio.to_thread.run_sync(self._files.delete, ref)
+            if isinstance(ref, BlobRef):
+                try:
+                    await self._delete(ref)
+                except (BusError, OSError, ValueError) as error:
+                    log.warning("blob not removed; it lapses", blob=ref.name, error=str(error))
+
+    async def _delete(self, ref: BlobRef) -> None:
+        if ref.tier == "stream":
+            await self._store.delete(ref.name)
+        elif ref.host == self._host:
+            # The file system may take a while to free a large file.
+            await anyio.to_thread.run_sync(self._files.delete, ref)
 
     async def _fetch(self, ref: BlobRef, call_id: str) -> BlobRef:
         if ref.tier == "file":

@@ -293,13 +293,7 @@ class Engine:
             log.warning("blobs not removed; they lapse", error=str(error))
         else:
             if slow:
-                self._tasks.start_soon(self._delete_slowly, slow)
-
-    async def _delete_slowly(self, refs: list[BlobRef]) -> None:
-        try:
-            await self._blobs.delete(refs)
-        except (BusError, OSError, ValueError) as error:
-            log.warning("blobs not removed; they lapse", error=str(error))
+                self._tasks.start_soon(self._blobs.delete, slow)
 
     # -- instructions ---------------------------------------------------------------------------------------
 
