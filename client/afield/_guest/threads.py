@@ -28,7 +28,7 @@ class ThreadTurn(SyncTurn):
     The exception arrives a little after it was set, and must not arrive in the thread's next turn. So the thread, as
     it leaves user code, first says so, then looks whether it was interrupted, and if so waits until the exception is
     set, and takes it back; who interrupts first says that, then looks whether user code still runs. Only one thread
-    interrupts, and once, so that there is never more than one exception on its way.
+    interrupts, and once, so that there is never more than one exception of theirs on its way.
 
     It arrives between two steps of Python code: a call that waits in C (a sleep, a read) comes to its end first. Only
     our own blocking calls are woken.
@@ -54,7 +54,7 @@ class ThreadTurn(SyncTurn):
             if not self._aimed:
                 # Held by who interrupts while it aims. Never given back: this is the last to want it.
                 self._aiming.acquire()
-            _set_async_exc(self._thread, ctypes.py_object())  # none any more, should it not have arrived yet
+            _take_back()
 
     def interrupt(self, why: Interruption) -> None:
         if self.interrupted is not None:
@@ -80,6 +80,25 @@ class ThreadTurn(SyncTurn):
             waiting.clear()
         if self.interrupted is not None:
             waiting.set()
+
+
+class _TakenBack(BaseException):
+    """Raised in place of an interruption that is wanted no more."""
+
+
+def _take_back() -> None:
+    """Have no exception be on its way to this thread any more.
+
+    One of ours takes the place of whatever has not arrived, and arrives here. To set none instead would leave a flag of
+    the interpreter up for good, which only an arrival takes down: CPython 3.11 then hangs as soon as any thread calls a
+    function while it is traced (`sys.settrace`: debuggers, coverage), since it looks again and again for what is not there.
+    """
+    try:
+        _set_async_exc(threading.get_ident(), _TakenBack)
+        for _ in range(2):
+            pass  # here at the latest; if not, it hit a callback of the collector, and is gone
+    except _TakenBack:
+        pass
 
 
 class WorkThreads(Generic[W]):

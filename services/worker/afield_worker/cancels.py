@@ -37,6 +37,7 @@ class Cancels:
         out: list[Instruction] = []
         which = frozenset(indices)
         touched: dict[str, Container] = {}
+        functions: dict[str, Slots] = {}
         # What runs comes last: interrupted, a guest goes on with what it was sent ahead, and must know of that before.
         mine = [h for h in self._ledger.held.values() if h.pack.call_id == call_id]
         for held in sorted(mine, key=lambda h: h.phase == "running"):
@@ -44,16 +45,19 @@ class Cancels:
                 container = self._containers[held.container_id]
                 if self.running(container, held, which, now, out, tell=not terminate):
                     touched[container.id] = container
+                    functions[held.pack.function_id] = container.function
             elif held.phase == "sent":
                 self._sent(held, which, out)
             elif held.phase in ("waiting", "fetching"):
-                self._waiting(held, which, now, out)
+                functions[held.pack.function_id] = self._waiting(held, which, out)
         for container in touched.values():
             if terminate:
                 self._discipline.condemn(container, "cancel", now, out)
             else:
                 self.enforce(container, now, out)
-            self._feeder.go_on(container.function, now, out)
+        # Not before: what goes on must not begin in a container that is killed with the next input of this call.
+        for slots in functions.values():
+            self._feeder.go_on(slots, now, out)
         return out
 
     def running(
@@ -111,11 +115,11 @@ class Cancels:
             held.cancelled |= which
             out.append(Send(held.container_id, guest.Cancel(token=held.token, indices=tuple(sorted(which)))))
 
-    def _waiting(self, held: Held, which: frozenset[int], now: float, out: list[Instruction]) -> None:
+    def _waiting(self, held: Held, which: frozenset[int], out: list[Instruction]) -> Slots:
         slots = self._functions[held.pack.function_id]
         held.cancelled |= which or frozenset(held.unfinished())
         if held.cancelled.issuperset(held.unfinished()):
             slots.drop(held)
             outcomes.end_cancelled(held)
             self._ledger.settle(held, "", out)
-            self._feeder.go_on(slots, now, out)
+        return slots

@@ -68,7 +68,7 @@ class Pipeline:
             patience = STEAL_S if (slots.mean or 0.0) < STEAL_S else 0.0
         urgent = bool(slots.waiting["hi"])
         for container in slots.containers.values():
-            if not container.ahead or container.recalled:
+            if not container.ahead or container.recalled or container.killed:
                 continue
             due = container.latest.since + patience
             held_up = urgent and any(held.lane == "lo" for held in container.ahead.values())

@@ -36,6 +36,18 @@ def test_a_pipe_without_a_reader() -> None:
     os.close(writer)
 
 
+NAPS = """
+import time
+nap = time.sleep
+
+def sleep(seconds):
+    # Python sleeps through a signal that comes in the very moment before it begins to.
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        nap(min(left, 0.01))
+
+time.sleep = sleep
+"""
 WAITING = """
 import signal, time
 from afield.cli import interrupts
@@ -52,7 +64,7 @@ except KeyboardInterrupt as interrupt:
 def started(program: str = WAITING, stdin: int | None = None) -> "subprocess.Popen[str]":
     """A program that says when it waits, with the signals installed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=stdin, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", NAPS + program], stdin=stdin, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -62,7 +74,7 @@ def started(program: str = WAITING, stdin: int | None = None) -> "subprocess.Pop
 def ended(program: str) -> "subprocess.CompletedProcess[str]":
     """A program that has come to its end by itself."""
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", NAPS + program], capture_output=True, text=True, timeout=30, check=False
     )
 
 

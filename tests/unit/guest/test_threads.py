@@ -3,6 +3,7 @@
 import gc
 import random
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -177,6 +178,38 @@ def test_whoever_leaves_waits_for_an_exception_that_is_being_set(
     thread.join(DEADLINE)
 
     assert order in (["set", "left", "next"], ["set", "hit", "next"])
+
+
+TRACED = """
+import sys, threading
+from afield._guest.threads import ThreadTurn
+from afield.exception import InputCancellation
+
+def work():
+    try:
+        turn.arm()
+        running.set()
+        while True:
+            pass
+    except InputCancellation:
+        turn.disarm()
+
+turn, running = ThreadTurn(None, None), threading.Event()
+thread = threading.Thread(target=work)
+thread.start()
+running.wait()
+turn.interrupt("cancelled")
+thread.join()
+sys.settrace(lambda *_: None)
+(lambda: print("well"))()
+"""
+
+
+def test_code_can_be_traced_behind_an_interrupt() -> None:
+    """CPython 3.11 hangs there while it is told to look for an exception that is not on its way to any thread."""
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=DEADLINE)
+
+    assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
 
 
 def test_an_interrupt_before_the_turn_raises_when_it_begins(link: Link, outcomes: Outcomes) -> None:

@@ -214,6 +214,20 @@ def test_containers_that_are_to_end_take_the_cancelled_call_along_only(world: Wo
     assert len(world.naks()) == 1
 
 
+def test_nothing_begins_in_a_container_that_ends_with_the_cancelled_call(world: World) -> None:
+    """Also not what waited only for another input of that call."""
+    world.container(concurrency=Concurrency(max_inputs=2))
+    world.container("ta-2", ready=False, concurrency=Concurrency(max_inputs=2))
+    world.deliver(pack(0))
+    world.deliver(pack(1, losses=4))  # so many that it is to run alone
+    world.deliver(pack(2, call_id=OTHER))
+    world.take(world.pool.cancels.call(CALL, (), world.now, terminate=True))
+    assert world.of(Kill) == [Kill("ta-1")]
+    assert not world.runs()
+    world.take(world.pool.lives.ready("ta-2", world.now))
+    assert [run.first for run in world.runs()] == [2]
+
+
 # -- generators ---------------------------------------------------------------------------------------------
 
 

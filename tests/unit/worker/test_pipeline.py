@@ -179,6 +179,17 @@ def test_what_was_sent_ahead_is_cancelled_before_what_runs_is_interrupted(world:
     assert [send.frame.token for send in world.of(Send)] == [sent.token, running.token]
 
 
+def test_the_last_words_of_a_container_that_is_killed(world: World) -> None:
+    """Its result may be on its way: what it had not begun waits for its end then, behind nothing."""
+    quick(world)
+    deliver(world, 0, 1, 2)
+    token = world.token()
+    world.take(world.pool.cancels.call(CALL, (0,), world.now, terminate=True))
+    world.answer("ta-1", InputResult(index=0, status="ok"), token=token)
+    world.exit(signal=9)
+    assert len(world.naks()) == 2
+
+
 def test_a_cancel_of_other_inputs_is_not_for_it(world: World) -> None:
     """Of the same call."""
     quick(world)

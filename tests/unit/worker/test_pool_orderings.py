@@ -170,7 +170,8 @@ class PoolMachine(RuleBasedStateMachine):
     def answer_recall(self, choice: int, begun: bool) -> None:
         """The guest gives back what it has not begun; what runs may have begun before it was asked, or not."""
         container = self._pick(list(self.world.recalls), choice)
-        self.world.give_back(container, begun=self.world.token(container) if begun else 0)
+        runs = self.world.packs(container)
+        self.world.give_back(container, begun=runs[0].token if runs and begun else 0)
 
     @precondition(lambda self: self._interrupted())
     @rule(choice=st.integers(0, 30), run_s=st.sampled_from([0.0, 5.0]))
