@@ -165,8 +165,9 @@ class Slots:
         """When a container stops promising room, as what it runs takes long, at the latest: what waits may have to go then."""
         due = now + PATIENCE_S
         for container in self.containers.values():
-            if container.running and now < (ripe := container.latest.since + PATIENCE_S) < due:
-                due = ripe
+            # As `capacity` has it: by another arithmetic of floats, that very moment would be one of neither kind.
+            if container.running and now - (since := container.latest.since) < PATIENCE_S:
+                due = min(due, since + PATIENCE_S)
         return due
 
     def open(self, container: Container) -> None:

@@ -137,8 +137,10 @@ async def test_input_that_a_killed_server_lost_is_sent_again(
     caller: Caller, own_server: NatsServer, call: Call
 ) -> None:
     """What was written to a connection that is dead already is nowhere."""
+    before = {pack.call_id for pack in caller.worker.packs}
     assert await while_it_is_away(caller, own_server, call) == 5
-    assert len(caller.worker.packs) == 5
+    # One before may have come again: the server had not heard, or not stored, that it was done.
+    assert len([pack for pack in caller.worker.packs if pack.call_id not in before]) == 1
 
 
 async def test_look_that_fails_is_repeated_soon(
