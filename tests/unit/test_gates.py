@@ -44,7 +44,8 @@ MACHINE_PATHS = [r"/" + "work/", r"/" + "root/", r"/" + "tmp/v/", r"/" + "farm/"
 def files(*suffixes: str) -> Iterator[Path]:
     """Yield the project's text files, all or those with one of the suffixes."""
     for root, folders, names in os.walk(ROOT):
-        folders[:] = sorted(name for name in folders if name not in NOT_OURS and not _is_cache(name))
+        caches = {name for name in folders if Path(root) == ROOT and _is_cache(name)}
+        folders[:] = sorted({*folders} - NOT_OURS - caches)
         for path in (Path(root, name) for name in sorted(names)):
             if not suffixes or path.suffix in suffixes:
                 yield path

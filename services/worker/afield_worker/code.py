@@ -95,6 +95,7 @@ class CodeCache:
         """Remove something, unless another worker does. Under another name, since half of it would be taken for all."""
         retired = self._folder / f".{random_body()}"
         try:
+            os.utime(path)  # while it is removed, it must not look as if nobody had touched it for long
             path.rename(retired)
         except FileNotFoundError:
             return False

@@ -94,6 +94,10 @@ class Container:
         """The pack that it got last. It must have one."""
         return next(reversed(self.running.values()))
 
+    def young(self, now: float, patience: float) -> bool:
+        """Tell whether the pack that it got last has run for less than `patience` seconds. It must have one."""
+        return now - self.latest.since < patience
+
     @property
     def waiting(self) -> bool:
         """Whether all that it runs waits for calls of its own, so that it needs no core."""

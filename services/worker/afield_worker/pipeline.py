@@ -68,7 +68,7 @@ class Pipeline:
             patience = STEAL_S if (slots.mean or 0.0) < STEAL_S else 0.0
         urgent = bool(slots.waiting["hi"])
         for container in slots.containers.values():
-            if not container.ahead or container.recalled or container.killed:
+            if not _may_be_asked(container):
                 continue
             due = container.latest.since + patience
             held_up = urgent and any(held.lane == "lo" for held in container.ahead.values())
@@ -79,7 +79,7 @@ class Pipeline:
 
     def recall(self, container: Container, out: list[Instruction]) -> None:
         """Ask for the packs that a container has not begun."""
-        if not container.ahead or container.recalled or container.killed:
+        if not _may_be_asked(container):
             return
         container.recalled = True
         out.append(Send(container.id, guest.Recall(tokens=tuple(container.ahead))))
@@ -109,10 +109,15 @@ class Pipeline:
         if not container.running or container.waits:
             return False
         lead = container.latest
-        return lead.unharmed and not lead.verdict and now - lead.since < PATIENCE_S
+        return lead.unharmed and not lead.verdict and container.young(now, PATIENCE_S)
 
     def _remove(self, container: Container, token: int) -> Held | None:
         held = container.ahead.pop(token, None)
         if held is not None:
             container.function.sent -= 1
         return held
+
+
+def _may_be_asked(container: Container) -> bool:
+    """Tell whether a container has packs to give back, and can still be asked for them."""
+    return bool(container.ahead) and not (container.recalled or container.killed)

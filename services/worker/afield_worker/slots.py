@@ -152,7 +152,7 @@ class Slots:
             if not running:
                 total += container.places + (ahead if container.phase == "ready" else 0)
                 continue
-            young = now - container.latest.since < patience
+            young = container.young(now, patience)
             if container.alone:
                 total += young and bool(self.alone)
                 continue
@@ -165,9 +165,8 @@ class Slots:
         """When a container stops promising room, as what it runs takes long, at the latest: what waits may have to go then."""
         due = now + PATIENCE_S
         for container in self.containers.values():
-            # As `capacity` has it: by another arithmetic of floats, that very moment would be one of neither kind.
-            if container.running and now - (since := container.latest.since) < PATIENCE_S:
-                due = min(due, since + PATIENCE_S)
+            if container.running and container.young(now, PATIENCE_S):
+                due = min(due, container.latest.since + PATIENCE_S)
         return due
 
     def open(self, container: Container) -> None:

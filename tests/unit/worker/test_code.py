@@ -12,6 +12,7 @@ import pytest
 
 from afield._bundle import pack_files
 from afield._bus.errors import BlobNotFoundError
+from afield_worker import code
 from afield_worker.code import KEEP_S, CodeCache, CodeMissingError
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +154,19 @@ def test_what_is_fetched_while_it_is_swept_may_get_its_name(cache: CodeCache, tm
         finally:
             over.set()
         fetching.result()
+
+
+def test_what_is_being_removed_is_left_to_who_removes_it(
+    store: Store, cache: CodeCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker that sweeps meanwhile does not take it for something old."""
+    other, found = CodeCache(tmp_path / "code", store.fetch), []
+    (tmp_path / "code" / "old").touch()
+    os.utime(tmp_path / "code" / "old", (0, 0))
+    monkeypatch.setattr(code, "_remove", lambda _path: found.append(other.sweep()))
+
+    assert cache.sweep() == 1
+    assert found == [0]
 
 
 def test_two_workers_may_sweep_the_folder_at_once(store: Store, cache: CodeCache, tmp_path: Path) -> None:
